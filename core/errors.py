@@ -1,0 +1,154 @@
+# ruff: noqa: N818 - named for what happened (house style), not for being an error
+"""What can go wrong, as one tree of classes that carry data.
+
+`api/problems.py` is the one place that turns them into HTTP; nothing here knows of it beyond the status code.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """What is wrong with one field of a request."""
+
+    field: str
+    message: str
+    allowed: str | None = None
+    input: Any = None
+
+
+class ServiceError(Exception):
+    """Root of the service's errors; `str(error)` is a sentence for the user."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    retry_after_seconds: ClassVar[int | None] = None
+    problems: Sequence[FieldProblem] = ()
+
+
+class NotFound(ServiceError):
+    """No row of that kind has that id or name."""
+
+    code = "not_found"
+    status = 404
+    title = "Not found"
+
+    def __init__(self, kind: str, identifier: str) -> None:
+        self.kind, self.identifier = kind, identifier
+        super().__init__(f"There is no {kind} {identifier!r}.")
+
+
+class InvalidFields(ServiceError):
+    """One or more fields are outside what is allowed."""
+
+    code = "invalid_request"
+    status = 422
+    title = "Invalid request"
+
+    def __init__(self, *problems: FieldProblem) -> None:
+        self.problems = problems
+        super().__init__(" ".join(f"{p.field}: {p.message}" for p in problems))
+
+
+class UnsupportedTeacher(InvalidFields):
+    """A known architecture whose blocks do not fit the method."""
+
+    code = "unsupported_architecture"
+    title = "Unsupported architecture"
+
+
+class UnknownTeacher(InvalidFields):
+    """No teacher has that name."""
+
+    code = "unknown_teacher"
+    title = "Unknown teacher"
+
+
+class InvalidTeacherFile(ServiceError):
+    """An uploaded checkpoint that cannot be a teacher; `tensor` names the first one at fault."""
+
+    code = "invalid_teacher_file"
+    status = 422
+    title = "Invalid teacher file"
+
+    def __init__(self, reason: str, tensor: str | None = None) -> None:
+        self.tensor = tensor
+        self.problems = (FieldProblem("file", reason, input=tensor),)
+        super().__init__(reason)
+
+
+class ChecksumMismatch(ServiceError):
+    """The bytes that arrived are not the bytes that were announced."""
+
+    code = "checksum_mismatch"
+    status = 422
+    title = "Checksum mismatch"
+
+    def __init__(self, field: str, announced: str, received: str) -> None:
+        self.announced, self.received = announced, received
+        message = f"announced sha256 {announced}, received {received}; send it again"
+        self.problems = (FieldProblem(field, message, input=announced),)
+        super().__init__(f"{field}: {message}.")
+
+
+class PayloadTooLarge(ServiceError):
+    """The body is larger than the limit."""
+
+    code = "payload_too_large"
+    status = 413
+    title = "Payload too large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        super().__init__(f"The body is larger than the limit of {limit_bytes:,} bytes.")
+
+
+class WrongState(ServiceError):
+    """The row is in a state that does not allow this."""
+
+    code = "wrong_state"
+    status = 409
+    title = "Wrong state"
+
+    def __init__(self, kind: str, identifier: str, state: str, needed: str) -> None:
+        self.kind, self.identifier, self.state, self.needed = kind, identifier, state, needed
+        super().__init__(f"The {kind} {identifier} is {state}; this needs it to be {needed}.")
+
+
+class StorageUnavailable(ServiceError):
+    """The object store does not answer or refuses."""
+
+    code = "storage_unavailable"
+    status = 503
+    title = "Storage unavailable"
+    retry_after_seconds = 5
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The object storage is not available: {reason}")
+
+
+class ObjectMissing(ServiceError):
+    """A stored object is gone."""
+
+    code = "object_missing"
+    status = 500
+    title = "Stored object missing"
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"The stored object {key} is missing.")
+
+
+class LeaseLost(ServiceError):
+    """The row belongs to a later attempt, or to none: whoever gets this stops and writes nothing more."""
+
+    code = "lease_lost"
+    status = 409
+    title = "Lease lost"
+
+    def __init__(self, kind: str, identifier: str, attempt: int) -> None:
+        self.kind, self.identifier, self.attempt = kind, identifier, attempt
+        super().__init__(f"Attempt {attempt} no longer holds the {kind} {identifier}.")

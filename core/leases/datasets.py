@@ -1,0 +1,135 @@
+"""The ingest of a dataset: claim, finish, and the recovery of one that was left."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from core import clock
+from core.errors import LeaseLost
+from core.leases.fence import AWAITING_WORKER, RELEASED, fenced_update, held, is_due
+from core.leases.jobs import set_finished, state_event
+from core.models import Dataset, Job
+from core.queries.events import append_events
+from core.records import Claim, IngestResult, JobError
+from core.states import DatasetState, JobState
+
+BATCH = 100
+
+
+def claim_dataset(session: Session, dataset_id: str, worker_id: str, lease_seconds: float) -> Claim | None:
+    """Take a completed upload for ingest; None when it is not to be had."""
+    statement = (
+        update(Dataset)
+        .where(
+            Dataset.id == dataset_id,
+            Dataset.state == DatasetState.INGESTING,
+            Dataset.worker_id.is_(None),
+        )
+        .values(
+            attempt=Dataset.attempt + 1,
+            worker_id=worker_id,
+            lease_expires_at=clock.now_plus(lease_seconds),
+            heartbeat_at=clock.now(),
+        )
+        .returning(Dataset.attempt)
+        .execution_options(synchronize_session=False)
+    )
+    attempt = session.execute(statement).scalar_one_or_none()
+    return None if attempt is None else Claim("dataset", dataset_id, attempt, worker_id)
+
+
+def complete_ingest(session: Session, claim: Claim, result: IngestResult) -> None:
+    """The dataset is ready; jobs that wait for it become claimable."""
+    fenced_update(session, claim, {"state": DatasetState.READY, "error": None, **RELEASED, **vars(result)})
+
+
+def fail_dataset(session: Session, claim: Claim, error: JobError, report_key: str | None = None) -> None:
+    """The dataset cannot be used, and neither can the jobs that wait for it."""
+    values = {"state": DatasetState.FAILED, "error": error.to_dict(), "report_key": report_key}
+    fenced_update(session, claim, {**values, **RELEASED})
+    _fail_waiting_jobs(session, claim.id, error)
+
+
+def release_dataset(
+    session: Session, claim: Claim, reason: str, charge_attempt: bool, *, max_attempts: int = 3
+) -> DatasetState:
+    """Give the dataset back so that another attempt ingests it; failed after the last attempt.
+
+    Raises:
+        LeaseLost: when the claim is stale.
+    """
+    dataset = session.scalars(
+        select(Dataset).where(held(claim)).with_for_update().execution_options(populate_existing=True)
+    ).one_or_none()
+    if dataset is None:
+        raise LeaseLost(claim.kind, claim.id, claim.attempt)
+    return _end_attempt(session, dataset, reason, charge_attempt, max_attempts)
+
+
+def due_datasets(session: Session, resend_after_seconds: float) -> Sequence[str]:
+    """Datasets that wait for ingest and that the workers should hear of (again)."""
+    statement = (
+        select(Dataset.id)
+        .where(
+            Dataset.state == DatasetState.INGESTING,
+            Dataset.worker_id.is_(None),
+            is_due(Dataset, resend_after_seconds),
+        )
+        .order_by(Dataset.id)
+        .limit(BATCH)
+    )
+    return session.scalars(statement).all()
+
+
+def reap_expired_datasets(session: Session, max_attempts: int) -> list[str]:
+    """Take datasets from workers that fell silent; failed after `max_attempts`."""
+    expired = session.scalars(
+        select(Dataset)
+        .where(Dataset.state == DatasetState.INGESTING, Dataset.lease_expires_at < clock.now())
+        .order_by(Dataset.id)
+        .limit(BATCH)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for dataset in expired:
+        _end_attempt(session, dataset, "its worker fell silent", True, max_attempts)
+    return [dataset.id for dataset in expired]
+
+
+def _end_attempt(
+    session: Session, dataset: Dataset, reason: str, charge_attempt: bool, max_attempts: int
+) -> DatasetState:
+    if charge_attempt:
+        dataset.failed_attempts += 1
+    for column, value in AWAITING_WORKER.items():
+        setattr(dataset, column, value)
+    if charge_attempt and dataset.failed_attempts >= max_attempts:
+        message = f"Gave up after {dataset.failed_attempts} attempts; the last one ended so: {reason}"
+        error = JobError("attempts_exhausted", message, retryable=True)
+        dataset.state = DatasetState.FAILED
+        dataset.error = error.to_dict()
+        session.flush()
+        _fail_waiting_jobs(session, dataset.id, error)
+    session.flush()
+    return dataset.state
+
+
+def _fail_waiting_jobs(session: Session, dataset_id: str, reason: JobError) -> None:
+    waiting = session.scalars(
+        select(Job)
+        .where(
+            Job.state == JobState.QUEUED,
+            or_(Job.dataset_id == dataset_id, Job.probe_dataset_id == dataset_id),
+        )
+        .with_for_update()
+    ).all()
+    for job in waiting:
+        param = "dataset_id" if job.dataset_id == dataset_id else "probe"
+        message = f"The dataset {dataset_id} could not be used: {reason.message}"
+        job.error = JobError("dataset_failed", message, param, reason.retryable).to_dict()
+        job.state = JobState.FAILED
+        session.flush()
+        set_finished(session, job.id)
+        append_events(
+            session, job.id, job.attempt, [state_event(JobState.FAILED, message, {"error": job.error})]
+        )

@@ -1,0 +1,78 @@
+"""The one reader of the environment: every setting of a deployment, with its default."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MEBIBYTE = 1024 * 1024
+GIBIBYTE = 1024 * MEBIBYTE
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """Settings read from variables `WECOLORA_…`; the defaults are the embedded profile."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WECOLORA_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
+
+    data_dir: Path = Field(Path("var"), description="Folder of the embedded database, queue and objects.")
+    database_url: str | None = Field(
+        None,
+        description="SQLAlchemy URL, `postgresql+psycopg://…` in production. Unset: SQLite in `data_dir`",
+    )
+    broker_url: str | None = Field(
+        None, description="Celery broker URL; `redis://…` in production. Unset: a folder in `data_dir`."
+    )
+    broker_visibility_timeout_seconds: Count = Field(
+        3600, description="Redis only. Messages are acknowledged at once, so no job depends on it."
+    )
+    storage_url: str | None = Field(
+        None, description="`s3://bucket/prefix` or `file:///folder`. Unset: `objects` in `data_dir`."
+    )
+    s3_endpoint: str | None = Field(None, description="Address of an S3-compatible store; unset for AWS.")
+    s3_region: str = Field("us-east-1", description="Region of the bucket.")
+    s3_access_key_id: SecretStr | None = Field(None, description="Unset: the store's usual credential chain.")
+    s3_secret_access_key: SecretStr | None = Field(None, description="Goes with `s3_access_key_id`.")
+    s3_allow_http: bool = Field(False, description="Allow an `http://` endpoint.")
+
+    lease_seconds: Seconds = Field(30, description="A worker that is silent for this long loses its job.")
+    heartbeat_seconds: Seconds = Field(10, description="How often a worker renews its lease.")
+    max_attempts: Count = Field(3, description="A job whose worker died this many times fails.")
+    resend_after_seconds: Seconds = Field(5, description="A waiting job is announced again after this time.")
+    dispatcher_interval_seconds: Seconds = Field(1, description="Pause between two rounds of the dispatcher.")
+    cancel_grace_seconds: Seconds = Field(30, description="Time a trainer has between SIGTERM and SIGKILL.")
+
+    max_upload_bytes: Count = Field(5 * GIBIBYTE, description="Largest body of one upload request.")
+    max_json_bytes: Count = Field(MEBIBYTE, description="Largest body of any other request.")
+    max_form_files: Count = Field(1000, description="Most files in one multipart form.")
+    max_dataset_bytes: Count = Field(200 * GIBIBYTE, description="Largest dataset after unpacking.")
+    max_dataset_images: Count = Field(1_000_000, description="Most images in one dataset.")
+    max_image_pixels: Count = Field(100_000_000, description="Larger images are skipped, by name.")
+
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Comma-separated host names to answer to besides `localhost` and IP addresses, or `*`.",
+    )
+    event_poll_seconds: Seconds = Field(0.3, description="Pause between two looks for new events.")
+    event_keepalive_seconds: Seconds = Field(15, description="An idle event stream sends a comment.")
+    teacher_catalogue: Path | None = Field(None, description="A catalogue instead of the built-in one.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where jobs with device `auto` run.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
+    log_format: Literal["text", "json"] = Field("text", description="One line of text or of JSON a record.")
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_on_commas(cls, value: object) -> object:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings()
