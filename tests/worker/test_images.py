@@ -1,0 +1,229 @@
+"""Every kind of image that people upload, and what becomes of its pixels."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from worker.images import BadImage, CleanImage, clean_image
+
+MAX_PIXELS = 1_000_000
+ORIENTATION = 0x0112
+
+
+def encoded(image: Image.Image, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def decoded(clean: CleanImage) -> Image.Image:
+    image = Image.open(io.BytesIO(clean.data))
+    image.load()
+    assert image.size == (clean.width, clean.height)
+    assert image.mode in ("L", "RGB")
+    return image
+
+
+def gradient(width: int = 16, height: int = 8) -> Image.Image:
+    across = np.linspace(0, 255, width, dtype=np.uint8)[None].repeat(height, 0)
+    down = np.linspace(0, 255, height, dtype=np.uint8)[:, None].repeat(width, 1)
+    return Image.fromarray(np.stack([across, down, across // 2], axis=-1))
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF", "BMP"])
+def test_lossless_images_keep_every_pixel(form: str) -> None:
+    options = {"lossless": True} if form == "WEBP" else {}
+    clean = clean_image(encoded(gradient(), form, **options), MAX_PIXELS)
+    assert clean.suffix == ".png"
+    assert np.array_equal(np.asarray(decoded(clean)), np.asarray(gradient()))
+
+
+def test_an_upright_jpeg_keeps_its_tables_and_loses_its_metadata() -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    source = encoded(
+        gradient(64, 64), "JPEG", quality=70, exif=exif, comment=b"my address", icc_profile=b"profile"
+    )
+    clean = clean_image(source, MAX_PIXELS)
+    before, after = Image.open(io.BytesIO(source)), Image.open(io.BytesIO(clean.data))
+    assert clean.suffix == ".jpg"
+    assert after.quantization == before.quantization
+    assert not after.getexif()
+    assert b"my address" not in clean.data
+    assert "icc_profile" not in after.info
+    assert np.abs(np.asarray(before, dtype=int) - np.asarray(after, dtype=int)).max() <= 3
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_an_image_that_exif_turns_is_stored_upright(form: str) -> None:
+    red_left = np.zeros((8, 16, 3), dtype=np.uint8)
+    red_left[:, :8, 0] = 255
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # to be shown turned by 90 degrees clockwise: left becomes top
+    clean = clean_image(encoded(Image.fromarray(red_left), form, exif=exif), MAX_PIXELS)
+    upright = decoded(clean)
+    assert upright.size == (8, 16)
+    assert upright.getpixel((4, 2))[0] > 240
+    assert upright.getpixel((4, 13))[0] < 15
+    assert ORIENTATION not in upright.getexif()
+
+
+def test_cmyk_becomes_rgb() -> None:
+    clean = clean_image(encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=100), MAX_PIXELS)
+    red, green, blue = decoded(clean).getpixel((4, 4))
+    assert (red > 250, green < 5, blue < 5) == (True, True, True)
+    assert clean.suffix == ".jpg"
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_16_bit_grey_is_scaled_and_not_clipped(form: str) -> None:
+    wide = np.array([[0, 128, 129, 257, 32768, 65406, 65407, 65535]], dtype=np.uint16)
+    clean = clean_image(encoded(Image.fromarray(wide), form), MAX_PIXELS)
+    assert np.asarray(decoded(clean)).tolist() == [[0, 0, 1, 1, 128, 254, 255, 255]]
+
+
+def test_alpha_is_composed_on_white() -> None:
+    image = Image.new("RGBA", (2, 1))
+    image.putpixel((0, 0), (200, 0, 0, 0))
+    image.putpixel((1, 0), (200, 0, 0, 255))
+    for form in ("PNG", "TIFF", "WEBP"):
+        options = {"lossless": True, "exact": True} if form == "WEBP" else {}
+        pixels = decoded(clean_image(encoded(image, form, **options), MAX_PIXELS))
+        assert [pixels.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (200, 0, 0)]
+
+
+def test_grey_with_alpha_is_composed_on_white() -> None:
+    image = Image.new("LA", (1, 1), (10, 0))
+    assert decoded(clean_image(encoded(image, "PNG"), MAX_PIXELS)).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_a_palette_becomes_rgb_and_its_transparent_colour_white() -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putpixel((1, 0), 1)
+    plain = decoded(clean_image(encoded(image, "PNG"), MAX_PIXELS))
+    keyed = decoded(clean_image(encoded(image, "PNG", transparency=0), MAX_PIXELS))
+    assert [plain.getpixel((x, 0)) for x in (0, 1)] == [(10, 20, 30), (40, 50, 60)]
+    assert [keyed.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (40, 50, 60)]
+
+
+def test_one_bit_becomes_grey() -> None:
+    clean = clean_image(encoded(Image.new("1", (3, 3), 1), "PNG"), MAX_PIXELS)
+    assert np.asarray(decoded(clean)).tolist() == [[255] * 3] * 3
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "TIFF"])
+def test_of_an_animation_the_first_frame_is_used(form: str) -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue", "green")]
+    options = {"lossless": True} if form == "WEBP" else {}
+    source = encoded(frames[0], form, save_all=True, append_images=frames[1:], **options)
+    clean = clean_image(source, MAX_PIXELS)
+    assert decoded(clean).getpixel((0, 0)) == (255, 0, 0)
+    assert getattr(Image.open(io.BytesIO(clean.data)), "n_frames", 1) == 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 20000), (20000, 1)])
+def test_extreme_shapes_are_kept_as_they_are(size: tuple[int, int]) -> None:
+    clean = clean_image(encoded(Image.new("RGB", size, "white"), "PNG"), MAX_PIXELS)
+    assert (clean.width, clean.height) == size
+
+
+def test_the_same_pixels_in_two_codings_are_duplicates() -> None:
+    as_png, as_bmp = (clean_image(encoded(gradient(), form), MAX_PIXELS) for form in ("PNG", "BMP"))
+    turned = clean_image(encoded(gradient().transpose(Image.Transpose.ROTATE_180), "PNG"), MAX_PIXELS)
+    assert as_png.pixels_sha256 == as_bmp.pixels_sha256 != turned.pixels_sha256
+
+
+def test_an_image_over_the_pixel_cap_is_refused_before_it_is_decoded() -> None:
+    header = bytearray(encoded(Image.new("1", (8, 8)), "PNG"))
+    header[16:24] = (60_000).to_bytes(4, "big") * 2  # the size that the header claims: 3.6 billion pixels
+    header[29:33] = __import__("zlib").crc32(header[12:29]).to_bytes(4, "big")
+    with pytest.raises(BadImage, match=r"60000 x 60000 = 3,600,000,000 pixels; the limit is 1,000,000"):
+        clean_image(bytes(header), MAX_PIXELS)
+
+
+def test_the_pixel_cap_is_inclusive() -> None:
+    source = encoded(Image.new("L", (10, 10)), "PNG")
+    assert clean_image(source, 100).width == 10
+    with pytest.raises(BadImage, match="the limit is 99"):
+        clean_image(source, 99)
+
+
+FOREIGN = {
+    "a GIF": encoded(gradient(), "GIF"),
+    "PostScript": encoded(gradient(), "EPS"),
+    "a Photoshop file": b"8BPS\x00\x01" + bytes(100),
+    "a FITS file": b"SIMPLE  =                    T" + bytes(100),
+    "an SVG drawing": b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
+    "a web page": b"<!DOCTYPE html><script>alert(1)</script>",
+    "a pickle": b"\x80\x04\x95" + bytes(40),
+    "an archive": b"PK\x03\x04" + bytes(40),
+    "a PDF": b"%PDF-1.7" + bytes(40),
+    "HEIC, AVIF or a video": b"\0\0\0\x18ftypheic" + bytes(40),
+    "not an image": b"hello, world, this is a text",
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_foreign_file_is_named_for_what_it_is(kind: str) -> None:
+    with pytest.raises(BadImage, match=kind):
+        clean_image(FOREIGN[kind], MAX_PIXELS)
+
+
+def test_an_empty_file_is_refused() -> None:
+    with pytest.raises(BadImage, match="is empty"):
+        clean_image(b"", MAX_PIXELS)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+def test_a_truncated_image_is_refused_as_damaged(form: str, share: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    source = encoded(Image.fromarray(noise), form)
+    with pytest.raises(BadImage, match="is damaged"):
+        clean_image(source[: int(len(source) * share)], MAX_PIXELS)
+
+
+def test_a_png_with_a_wrong_checksum_is_refused_as_damaged() -> None:
+    source = bytearray(encoded(gradient(), "PNG"))
+    source[source.index(b"IDAT") + 6] ^= 0xFF
+    with pytest.raises(BadImage, match="is damaged"):
+        clean_image(bytes(source), MAX_PIXELS)
+
+
+def test_random_damage_never_escapes_as_another_error() -> None:
+    random = np.random.default_rng(1)
+    outcomes = set()
+    for form in ("JPEG", "PNG", "WEBP", "TIFF", "BMP"):
+        source = np.frombuffer(encoded(gradient(64, 64), form), dtype=np.uint8)
+        for _ in range(60):
+            broken = source.copy()
+            places = random.integers(0, len(broken), 6)
+            broken[places] = random.integers(0, 256, 6)
+            try:
+                clean_image(broken.tobytes(), MAX_PIXELS)
+                outcomes.add("read")
+            except BadImage:
+                outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
+
+
+def test_a_jpeg_with_a_zip_behind_it_leaves_without_the_zip() -> None:
+    clean = clean_image(encoded(gradient(), "JPEG") + b"PK\x03\x04" + b"payload" * 50, MAX_PIXELS)
+    assert b"payload" not in clean.data
+
+
+def test_text_chunks_are_stripped() -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text("Author", "somebody")
+    assert b"somebody" not in clean_image(encoded(gradient(), "PNG", pnginfo=info), MAX_PIXELS).data
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_32_bit_pixels_are_refused_with_the_reason(mode: str) -> None:
+    with pytest.raises(BadImage, match="32-bit pixels"):
+        clean_image(encoded(Image.new(mode, (4, 4)), "TIFF"), MAX_PIXELS)

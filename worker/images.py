@@ -1,0 +1,218 @@
+"""Turn one untrusted file into one clean image: 8-bit L or RGB, upright, first frame, without metadata.
+
+What comes in and what leaves, one defined conversion each:
+
+| in | out |
+|---|---|
+| JPEG, L or RGB, upright | JPEG with the same quantisation tables and subsampling |
+| JPEG that is CMYK or that EXIF turns | JPEG, quality 95, 4:4:4 |
+| anything else | PNG |
+| 16-bit grey | 8-bit by scaling (65535 becomes 255), never by clipping |
+| 1-bit | L |
+| alpha (RGBA, LA, a palette or colour key with transparency) | composed on white, RGB |
+| palette, CMYK, YCbCr, LAB, HSV | RGB |
+| animation or pages | the first one |
+| 32-bit integer or float pixels | refused: they have no defined scale |
+
+Colour profiles are dropped with the rest of the metadata, so pixel values are taken as sRGB.
+"""
+
+import hashlib
+import io
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Pillow's cap warns first and refuses only at twice its value. Ours is checked before any pixel is decoded.
+Image.MAX_IMAGE_PIXELS = None
+
+ALLOWED_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
+_SUFFIXES = (
+    "jpg jpeg jpe jfif png webp tif tiff bmp dib gif svg svgz eps ps psd ico heic heif avif "
+    "jp2 jxl fits fit tga pcx ppm pgm raw cr2 nef arw dng exr hdr"
+)
+IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in re.findall(r"\w+", _SUFFIXES))
+_ORIENTATION = 0x0112
+_WHITE = (255, 255, 255, 255)
+# What a damaged file makes Pillow's decoders raise. Anything else is a fault of ours and must be seen.
+_DECODER_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+    Image.DecompressionBombError,
+)
+
+
+class BadImage(Exception):
+    """A file that is not used, with a reason that its owner understands."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class CleanImage:
+    """An encoded image that carries pixels and nothing else."""
+
+    data: bytes
+    suffix: str
+    width: int
+    height: int
+    pixels_sha256: str
+
+
+def sniff(head: bytes) -> str | None:
+    """Name the allowed format whose magic bytes start a file.
+
+    Args:
+        head: at least the first 16 bytes of the file.
+
+    Returns:
+        A member of `ALLOWED_FORMATS`, or None.
+    """
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "TIFF"
+    if head.startswith(b"BM"):
+        return "BMP"
+    return None
+
+
+def looks_like_image(name: str, head: bytes) -> bool:
+    """Whether the owner probably meant this file as an image, so that leaving it out must be reported."""
+    if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES:
+        return True
+    # "BM" alone is too short a magic to believe without the suffix.
+    return sniff(head) not in (None, "BMP")
+
+
+def clean_image(data: bytes, max_pixels: int) -> CleanImage:
+    """Decode one file, normalise it and encode it again.
+
+    Args:
+        data: the whole file.
+        max_pixels: the most pixels (width x height) that are decoded.
+
+    Raises:
+        BadImage: when the file is not an allowed image, is damaged, or is too large.
+    """
+    if not data:
+        raise BadImage("is empty")
+    if sniff(data[:16]) is None:
+        raise BadImage(_describe_foreign(data[:512]))
+    try:
+        image = Image.open(io.BytesIO(data), formats=ALLOWED_FORMATS)
+    except UnidentifiedImageError:
+        raise BadImage("is damaged: its header cannot be read") from None
+    except _DECODER_ERRORS as error:
+        raise BadImage(f"is damaged: {_first_line(error)}") from error
+    with image:
+        pixels = image.width * image.height
+        if pixels > max_pixels:
+            raise BadImage(
+                f"has {image.width} x {image.height} = {pixels:,} pixels; the limit is {max_pixels:,}"
+            )
+        if pixels == 0:
+            raise BadImage("has no pixels")
+        try:
+            return _normalise(image)
+        except _DECODER_ERRORS as error:
+            raise BadImage(f"is damaged: {_first_line(error)}") from error
+
+
+def _normalise(image: Image.Image) -> CleanImage:
+    image.load()
+    is_jpeg = image.format in ("JPEG", "MPO")
+    turned = image.getexif().get(_ORIENTATION, 1) != 1
+    untouched = image.format == "JPEG" and image.mode in ("L", "RGB") and not turned
+    plain = image if untouched else _to_plain(ImageOps.exif_transpose(image) if turned else image)
+    digest = hashlib.sha256(f"{plain.mode} {plain.width} {plain.height} ".encode())
+    digest.update(plain.tobytes())
+    plain.info = {}  # comments, profiles and colour keys would otherwise be written again
+    if untouched:
+        encoded = _encode_keeping_tables(plain)
+    elif is_jpeg:
+        encoded = _encode(plain, "JPEG", quality=95, subsampling=0)
+    else:
+        encoded = _encode(plain, "PNG", compress_level=1)
+    return CleanImage(encoded, ".jpg" if is_jpeg else ".png", plain.width, plain.height, digest.hexdigest())
+
+
+def _to_plain(image: Image.Image) -> Image.Image:
+    """Convert any readable mode to L or RGB."""
+    if image.mode.startswith("I;16"):
+        return _scale_16_bit(image)
+    if image.mode in ("I", "F"):
+        raise BadImage("has 32-bit pixels, which have no defined scale to 8 bits")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, _WHITE), rgba).convert("RGB")
+    if image.mode == "1":
+        return image.convert("L")
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
+
+
+def _scale_16_bit(image: Image.Image) -> Image.Image:
+    """Scale 0..65535 to 0..255, rounding; bands of rows bound the memory."""
+    scaled = np.empty((image.height, image.width), dtype=np.uint8)
+    wide = np.asarray(image)
+    for top in range(0, image.height, 256):
+        rows = wide[top : top + 256].astype(np.uint32)
+        scaled[top : top + 256] = (rows * 255 + 32767) // 65535
+    return Image.fromarray(scaled)
+
+
+def _encode_keeping_tables(image: Image.Image) -> bytes:
+    try:
+        return _encode(image, "JPEG", quality="keep")
+    except (ValueError, OSError):
+        # Tables that a decoder accepts and the encoder does not (16-bit precision, odd sampling).
+        return _encode(image, "JPEG", quality=95, subsampling=0)
+
+
+def _encode(image: Image.Image, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def _describe_foreign(head: bytes) -> str:
+    """Say what a file is that is not an allowed image."""
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    kinds = (
+        (head.startswith(b"GIF8"), "a GIF"),
+        (head.startswith((b"%!PS", b"\xc5\xd0\xd3\xc6")), "PostScript"),
+        (head.startswith(b"8BPS"), "a Photoshop file"),
+        (head.startswith(b"SIMPLE  ="), "a FITS file"),
+        (head[4:8] == b"ftyp", "HEIC, AVIF or a video"),
+        (head.startswith(b"%PDF"), "a PDF"),
+        (b"<svg" in text or (text.startswith(b"<?xml") and b"svg" in text), "an SVG drawing"),
+        (text.startswith((b"<!doctype html", b"<html")), "a web page"),
+        (head.startswith((b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!")), "an archive"),
+        (head.startswith(b"\x80") and head[1:2] in b"\x02\x03\x04\x05", "a pickle"),
+    )
+    kind = next((name for matches, name in kinds if matches), None)
+    allowed = "JPEG, PNG, WebP, TIFF and BMP are accepted"
+    return f"is {kind}; {allowed}" if kind else f"is not an image; {allowed}"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -1,0 +1,189 @@
+"""Make a dataset of untrusted uploads: unpack, clean, drop duplicates, read labels, write shards."""
+
+import hashlib
+import json
+from array import array
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from worker.archive import Budget, Entry, UnpackLimits
+from worker.dataset import (
+    INDEX_NAME,
+    REPORT_NAME,
+    IndexEntry,
+    Report,
+    Shard,
+    SizeRange,
+    SkippedFile,
+    index_line,
+    read_index,
+)
+from worker.errors import NoImages, TooManyBadFiles, TooManyImages
+from worker.images import BadImage, clean_image
+from worker.labels import Folders, folders_of, plan_folders
+from worker.shards import SHARD_BYTES, ShardWriter
+from worker.unpack import read_entries
+
+_MAX_LISTED = 1000
+_MAX_BAD_SHARE = 0.5
+_MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class IngestLimits:
+    """What one dataset may hold."""
+
+    max_images: int
+    max_pixels: int
+    max_bytes: int
+
+    def unpack_limits(self) -> UnpackLimits:
+        """Limits of the archives. Folders, side files and duplicates get room beside the images."""
+        return UnpackLimits(
+            max_entries=2 * self.max_images + 10_000,
+            max_bytes=self.max_bytes,
+            # No image under the pixel cap needs more than 16-bit RGBA, uncompressed.
+            max_file_bytes=min(self.max_bytes, 8 * self.max_pixels + _MEBIBYTE),
+        )
+
+
+@dataclass
+class _Tally:
+    """What is remembered of all images at once: some tens of bytes each."""
+
+    digests: set[bytes] = field(default_factory=set)
+    folders: set[Folders] = field(default_factory=set)
+    widths: "array[int]" = field(default_factory=lambda: array("I"))
+    heights: "array[int]" = field(default_factory=lambda: array("I"))
+    skipped: list[SkippedFile] = field(default_factory=list)
+    skipped_count: int = 0
+    duplicates: list[SkippedFile] = field(default_factory=list)
+    duplicate_count: int = 0
+
+    def skip(self, path: str, reason: str) -> None:
+        self.skipped_count += 1
+        if len(self.skipped) < _MAX_LISTED:
+            self.skipped.append(SkippedFile(path=path, reason=reason))
+
+    def duplicate(self, path: str) -> None:
+        self.duplicate_count += 1
+        if len(self.duplicates) < _MAX_LISTED:
+            self.duplicates.append(SkippedFile(path=path, reason="has the same pixels as an earlier image"))
+
+
+class Ingest:
+    """Takes parts in order and writes one dataset. Memory does not grow with the size of the parts."""
+
+    def __init__(
+        self,
+        folder: Path,
+        limits: IngestLimits,
+        on_shard: Callable[[Path, Shard], None],
+        shard_bytes: int = SHARD_BYTES,
+    ) -> None:
+        self._folder, self._limits = folder, limits
+        self._budget = Budget(limits.unpack_limits())
+        self._writer = ShardWriter(folder, on_shard, shard_bytes)
+        self._draft = (folder / "draft.jsonl").open("w", encoding="utf-8")
+        self._tally = _Tally()
+
+    @property
+    def image_count(self) -> int:
+        """Images taken so far."""
+        return len(self._tally.widths)
+
+    def add_part(self, path: Path, filename: str) -> None:
+        """Read one uploaded part: an archive or a single image.
+
+        Raises:
+            UploadError: when the whole upload must be refused.
+        """
+        for entry in read_entries(path, filename, self._budget):
+            self._add(entry)
+
+    def _add(self, entry: Entry) -> None:
+        tally = self._tally
+        if entry.problem is not None:
+            tally.skip(entry.name, entry.problem)
+            return
+        try:
+            image = clean_image(entry.data, self._limits.max_pixels)
+        except BadImage as bad:
+            tally.skip(entry.name, bad.reason)
+            return
+        digest = bytes.fromhex(image.pixels_sha256)
+        if digest in tally.digests:
+            tally.duplicate(entry.name)
+            return
+        if len(tally.widths) >= self._limits.max_images:
+            raise TooManyImages(self._limits.max_images)
+        # The server makes the name, so that no two collide and none means anything to a file system.
+        name = f"{len(tally.widths):08d}{image.suffix}"
+        tally.digests.add(digest)
+        tally.folders.add(folders_of(entry.name))
+        tally.widths.append(image.width)
+        tally.heights.append(image.height)
+        shard = self._writer.add(name, image.data)
+        self._draft.write(
+            index_line(
+                IndexEntry(
+                    shard=shard,
+                    name=name,
+                    path=entry.name,
+                    width=image.width,
+                    height=image.height,
+                    sha256=hashlib.sha256(image.data).hexdigest(),
+                )
+            )
+        )
+
+    def finish(self) -> Report:
+        """Write the index and the report into the folder.
+
+        Raises:
+            NoImages, TooManyBadFiles: when what is left is not worth a dataset.
+        """
+        self._draft.close()
+        self._refuse_bad_uploads()
+        self._writer.close()
+        tally = self._tally
+        plan = plan_folders(tally.folders)
+        splits: dict[str, int] = {}
+        with (self._folder / INDEX_NAME).open("w", encoding="utf-8") as index:
+            for entry in read_index(self._folder / "draft.jsonl"):
+                folders = folders_of(entry.path)
+                split = plan.split_of(folders)
+                if split:
+                    splits[split] = splits.get(split, 0) + 1
+                labels = {"split": split, "class_name": plan.class_of(folders)}
+                index.write(index_line(entry.model_copy(update=labels)))
+        report = Report(
+            image_count=self.image_count,
+            skipped_count=tally.skipped_count,
+            duplicate_count=tally.duplicate_count,
+            size_bytes=sum(shard.size_bytes for shard in self._writer.shards),
+            class_names=plan.class_names,
+            splits=splits or None,
+            width=_range(tally.widths),
+            height=_range(tally.heights),
+            shards=self._writer.shards,
+            skipped=tally.skipped,
+            duplicates=tally.duplicates,
+        )
+        (self._folder / REPORT_NAME).write_text(json.dumps(report.model_dump(), indent=1), encoding="utf-8")
+        return report
+
+    def _refuse_bad_uploads(self) -> None:
+        tally, images = self._tally, self.image_count
+        example = f"{tally.skipped[0].path} {tally.skipped[0].reason}." if tally.skipped else None
+        if images == 0:
+            raise NoImages(tally.skipped_count, example)
+        usable = images + tally.duplicate_count
+        if example and tally.skipped_count > _MAX_BAD_SHARE * (usable + tally.skipped_count):
+            raise TooManyBadFiles(tally.skipped_count, usable, example)
+
+
+def _range(values: Iterable[int]) -> SizeRange:
+    ordered = sorted(values)
+    return SizeRange(min=ordered[0], median=ordered[len(ordered) // 2], max=ordered[-1])

@@ -1,0 +1,63 @@
+"""Write images into tar shards of bounded size, and unpack them again."""
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+from worker.dataset import Shard
+
+SHARD_BYTES = 64 << 20
+
+
+class ShardWriter:
+    """Fills one local tar at a time and hands each full one over, so that the local disk stays small.
+
+    The bytes depend on the images and their order alone (no times, owners or modes from outside).
+    """
+
+    def __init__(
+        self, folder: Path, on_shard: Callable[[Path, Shard], None], shard_bytes: int = SHARD_BYTES
+    ) -> None:
+        self._folder, self._on_shard, self._shard_bytes = folder, on_shard, shard_bytes
+        self._tar: tarfile.TarFile | None = None
+        self._images = 0
+        self.shards: list[Shard] = []
+
+    def add(self, name: str, data: bytes) -> str:
+        """Append one image; returns the name of its shard."""
+        if self._tar is None:
+            self._tar = tarfile.open(self._path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        info.mode = 0o644
+        self._tar.addfile(info, io.BytesIO(data))
+        self._tar.members.clear()  # type: ignore[attr-defined]  # else every header stays in memory
+        self._images += 1
+        shard = self._path.name
+        if self._tar.offset >= self._shard_bytes:
+            self._finish()
+        return shard
+
+    def close(self) -> None:
+        """Hand over the last shard."""
+        if self._tar is not None:
+            self._finish()
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / f"{len(self.shards):05d}.tar"
+
+    def _finish(self) -> None:
+        assert self._tar is not None
+        self._tar.close()
+        self._tar = None
+        path = self._path
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        shard = Shard(name=path.name, size_bytes=path.stat().st_size, sha256=digest, images=self._images)
+        self._images = 0
+        self._on_shard(path, shard)
+        self.shards.append(shard)
+        path.unlink(missing_ok=True)
