@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from worker.archive import Budget, Entry, UnpackLimits
 from worker.dataset import (
@@ -87,6 +88,13 @@ class Ingest:
         self._writer = ShardWriter(folder, on_shard, shard_bytes)
         self._draft = (folder / "draft.jsonl").open("w", encoding="utf-8")
         self._tally = _Tally()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._draft.close()
+        self._writer.discard()
 
     @property
     def image_count(self) -> int:

@@ -45,6 +45,12 @@ class ShardWriter:
         if self._tar is not None:
             self._finish()
 
+    def discard(self) -> None:
+        """Drop a shard that is not full, when the dataset came to nothing."""
+        if self._tar is not None:
+            self._tar.close()
+            self._tar = None
+
     @property
     def _path(self) -> Path:
         return self._folder / f"{len(self.shards):05d}.tar"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from worker.dataset import INDEX_NAME, REPORT_NAME, IndexEntry, Report, read_index
+from worker.dataset import INDEX_NAME, REPORT_NAME, IndexEntry, Report, Shard, read_index
 from worker.errors import ArchiveUnsafe, NoImages, TooManyBadFiles, TooManyImages
 from worker.ingest import Ingest, IngestLimits
 
@@ -45,14 +45,16 @@ def ingest(folder: Path, *parts: bytes, limits: IngestLimits = LIMITS, shard_byt
     work = folder / "work"
     work.mkdir()
     shards: dict[str, bytes] = {}
-    task = Ingest(
-        work, limits, lambda path, shard: shards.update({shard.name: path.read_bytes()}), shard_bytes
-    )
-    for number, part in enumerate(parts, 1):
-        path = folder / "part"
-        path.write_bytes(part)
-        task.add_part(path, f"part{number}.png")
-    report = task.finish()
+
+    def keep(path: Path, shard: Shard) -> None:
+        shards[shard.name] = path.read_bytes()
+
+    with Ingest(work, limits, keep, shard_bytes) as task:
+        for number, part in enumerate(parts, 1):
+            path = folder / "part"
+            path.write_bytes(part)
+            task.add_part(path, f"part{number}.png")
+        report = task.finish()
     assert Report.model_validate_json((work / REPORT_NAME).read_text()) == report
     return Result(report, list(read_index(work / INDEX_NAME)), shards)
 
