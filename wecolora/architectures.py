@@ -1,0 +1,158 @@
+"""Which transformers the method fits, and which of their matrices are adapted.
+
+The method copies whole blocks from one depth to another, so all blocks must be alike, in ``model.blocks``, and timm
+must be able to build the same network at another depth. Anything else is refused by name before any work.
+
+Legend, here and in the other modules: B batch, N tokens, D embed_dim, K LoRA rank, L teacher depth, M student depth.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from wecolora.errors import UnsupportedArchitecture
+
+# Linear layers of a block that carry the paper's W_Q, W_K, W_V, W_O, W_f1 and W_f2 (Eqs. 1, 3, 4), by the names
+# that timm gives them. Others inside a block (talking heads, relative-position projections) stay frozen.
+_QUERY_KEY_VALUE = frozenset({"qkv", "q_proj", "k_proj", "v_proj", "q", "k", "v", "kv", "in_proj"})
+_OUTPUT = frozenset({"proj", "out_proj", "attn_out_proj"})
+_FEED_FORWARD = frozenset({"fc1", "fc1_g", "fc1_x", "fc2", "mlp_out_proj", "w12", "w3"})
+_GATE = frozenset({"gate"})  # the output gate of gated attention, one more matrix of the same kind
+ADAPTED_NAMES = _QUERY_KEY_VALUE | _OUTPUT | _FEED_FORWARD | _GATE
+
+
+@dataclass(frozen=True)
+class AdaptedMatrix:
+    """One linear layer of a block that gets low-rank pairs.
+
+    Attributes:
+        name: dotted path inside the block, ``attn.qkv``.
+        in_features: width of its input.
+        splits: output widths of the projections stacked in it: ``(D, D, D)`` for a fused qkv, ``(4 * D,)`` for fc1,
+            two halves for an fc1 that packs gate and value. Each gets its own pair of A and B.
+    """
+
+    name: str
+    in_features: int
+    splits: tuple[int, ...]
+
+    @property
+    def max_rank(self) -> int:
+        """Largest K for which B·A is still of lower rank than W: min(d1, d2) over the stacked projections."""
+        return min(self.in_features, *self.splits)
+
+    def trainable_parameters(self, lora_rank: int) -> int:
+        """K · (d_in + d_out), summed over the stacked projections."""
+        return sum(lora_rank * (self.in_features + split) for split in self.splits)
+
+
+@dataclass(frozen=True)
+class TransformerLayout:
+    """What the method needs to know of a transformer.
+
+    Attributes:
+        architecture: timm's name of it.
+        depth: number of blocks L.
+        embed_dim: token width D.
+        matrices: the adapted matrices of one block; all blocks are alike.
+    """
+
+    architecture: str
+    depth: int
+    embed_dim: int
+    matrices: tuple[AdaptedMatrix, ...]
+
+    @property
+    def max_lora_rank(self) -> int:
+        """Largest K that every adapted matrix admits."""
+        return min(matrix.max_rank for matrix in self.matrices)
+
+    def trainable_parameters(self, lora_rank: int, blocks: int) -> int:
+        """Parameters that training updates with this rank on so many blocks."""
+        return blocks * sum(matrix.trainable_parameters(lora_rank) for matrix in self.matrices)
+
+
+def describe_transformer(model: nn.Module) -> TransformerLayout:
+    """Read a model's layout, or say why the method does not fit it.
+
+    Args:
+        model: a timm model, on any device, the meta device included.
+
+    Raises:
+        UnsupportedArchitecture: when it is not a transformer of alike blocks; the reason names what differs.
+    """
+    architecture = architecture_name(model)
+    blocks = _alike_blocks(architecture, model)
+    width = getattr(model, "embed_dim", None)
+    if not isinstance(width, int):
+        raise UnsupportedArchitecture(architecture, "its width differs from stage to stage")
+    if not hasattr(model, "forward_features") or not hasattr(model, "forward_head"):
+        raise UnsupportedArchitecture(architecture, "it does not expose its tokens (no forward_features)")
+    matrices = tuple(_adapted_matrices(blocks[0]))
+    names = {matrix.name.rsplit(".", 1)[-1] for matrix in matrices}
+    if not names & _QUERY_KEY_VALUE:
+        raise UnsupportedArchitecture(architecture, "its blocks have no self-attention")
+    if hasattr(blocks[0], "attn_in"):
+        raise UnsupportedArchitecture(architecture, "its blocks carry two streams of tokens")
+    if not names & _FEED_FORWARD:
+        raise UnsupportedArchitecture(architecture, "its blocks have no feed-forward matrices")
+    return TransformerLayout(architecture, len(blocks), width, matrices)
+
+
+def architecture_name(model: nn.Module) -> str:
+    """timm's name of the model's architecture, or its class name when timm did not build it."""
+    config = getattr(model, "pretrained_cfg", None) or {}
+    return str(config.get("architecture") or type(model).__name__)
+
+
+def adapted_linears(block: nn.Module) -> Iterator[tuple[str, nn.Linear, tuple[int, ...]]]:
+    """Yield path, layer and splits (see `AdaptedMatrix`) of every adapted layer of a block."""
+    for path, module in block.named_modules():
+        name = path.rsplit(".", 1)[-1]
+        if isinstance(module, nn.Linear) and name in ADAPTED_NAMES and "rel_pos" not in path:
+            parent = block.get_submodule(path.rpartition(".")[0])
+            yield path, module, _splits(name, module, parent)
+
+
+def _adapted_matrices(block: nn.Module) -> Iterator[AdaptedMatrix]:
+    for path, linear, splits in adapted_linears(block):
+        yield AdaptedMatrix(path, linear.in_features, splits)
+
+
+def _splits(name: str, linear: nn.Linear, parent: nn.Module) -> tuple[int, ...]:
+    width = linear.out_features
+    if name == "in_proj" and hasattr(parent, "in_split"):
+        return tuple(parent.in_split)
+    if name == "qkv":
+        return (width // 3,) * 3
+    if name in {"kv", "w12"}:
+        return (width // 2,) * 2
+    # timm's GluMlp keeps gate and value in one fc1, twice as wide as what fc2 reads.
+    fc2 = getattr(parent, "fc2", None)
+    if name == "fc1" and isinstance(fc2, nn.Linear) and width == 2 * fc2.in_features:
+        return (width // 2,) * 2
+    return (width,)
+
+
+def _alike_blocks(architecture: str, model: nn.Module) -> list[nn.Module]:
+    container = getattr(model, "blocks", None)
+    if not isinstance(container, nn.Sequential | nn.ModuleList) or len(container) == 0:
+        staged = any(hasattr(model, name) for name in ("stages", "layers"))
+        if staged and any("attn" in name for name, _ in model.named_modules()):
+            raise UnsupportedArchitecture(architecture, "it is built of stages of different widths and resolutions")
+        if any(isinstance(module, nn.Conv2d) for module in model.modules()) and not staged:
+            raise UnsupportedArchitecture(architecture, "it is a convolutional network without transformer blocks")
+        raise UnsupportedArchitecture(architecture, "it has no single row of transformer blocks")
+    blocks = list(container)
+    first = _signature(blocks[0])
+    for index, block in enumerate(blocks[1:], start=1):
+        if type(block) is not type(blocks[0]) or _signature(block) != first:
+            raise UnsupportedArchitecture(
+                architecture, f"its blocks are not alike: block {index} differs from block 0 in kind or shape"
+            )
+    return blocks
+
+
+def _signature(block: nn.Module) -> list[tuple[str, tuple[int, ...]]]:
+    return [(name, tuple(tensor.shape)) for name, tensor in block.state_dict(keep_vars=True).items()]

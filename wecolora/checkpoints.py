@@ -1,0 +1,62 @@
+"""Checkpoints of a run: one safetensors file, whole or absent, that says which run it belongs to."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from wecolora.errors import CheckpointMismatch, InvalidCheckpoint
+
+_RUN = "wecolora_run"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors of `Trainer.state`, and the identity of the run."""
+
+    tensors: dict[str, Tensor]
+    run: dict[str, object]
+
+
+def write_checkpoint(path: Path, tensors: dict[str, Tensor], run: dict[str, object]) -> None:
+    """Write a checkpoint so that a crash at any moment leaves the old file or the new one, never half of one.
+
+    Args:
+        path: of the file.
+        tensors: `Trainer.state`.
+        run: settings that a continued run must share; JSON values.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    save_file(tensors, partial, metadata={_RUN: json.dumps(run)})
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def read_checkpoint(path: Path, run: dict[str, object]) -> Checkpoint:
+    """Read a checkpoint of the same run.
+
+    Raises:
+        InvalidCheckpoint: the file is torn or no checkpoint.
+        CheckpointMismatch: it belongs to a run with other settings; they are named.
+    """
+    try:
+        with safe_open(path, framework="pt") as reader:
+            metadata = reader.metadata() or {}
+            tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
+        stored = json.loads(metadata[_RUN])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise InvalidCheckpoint(str(path), f"it is no checkpoint of this program ({error})") from error
+    wanted = json.loads(json.dumps(run))
+    differences = [
+        f"{name} was {stored.get(name)!r} and is now {wanted.get(name)!r}"
+        for name in sorted(stored.keys() | wanted.keys())
+        if stored.get(name) != wanted.get(name)
+    ]
+    if differences:
+        raise CheckpointMismatch(differences)
+    return Checkpoint(tensors, stored)

@@ -1,0 +1,84 @@
+"""The settings of one distillation, checked when built."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from wecolora.blocks import BlockPolicy
+from wecolora.losses import LossPlace
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+# Few images still deserve enough optimiser steps: an epoch has at least this many while batches stay reasonable.
+_STEPS_PER_EPOCH = 20
+_LARGEST_BATCH = 128
+_SMALLEST_BATCH = 16
+
+
+class DistillConfig(BaseModel):
+    """What to distil and how (paper, Section 4.2). Frozen; an unknown or out-of-range field raises ValidationError.
+
+    Attributes:
+        compression_factor: depth reduction r, 1 to L; the student has floor(L / r) blocks.
+        lora_rank: rank k of the pairs, 1 to the smallest side of the adapted matrices.
+        policy: which block of every r is kept.
+        layers: explicit list of kept blocks, counted from 0; overrides ``compression_factor`` and ``policy``.
+        epochs: passes over the images (paper: 10).
+        learning_rate: peak learning rate, not scaled by the batch; None takes the paper's 1e-3 for r up to 2, else
+            1e-4.
+        warmup_epochs: linear warm-up before the cosine decay to 0; None takes a fifth of the epochs (the authors' 2
+            of 10).
+        weight_decay: of AdamW, on the pairs.
+        batch_size: images in a micro-batch; None takes 128, or less when there are few images, so that an epoch has
+            at least 20 optimiser steps while a batch has at least 16 images.
+        accumulate: micro-batches in one optimiser step (paper: 8, with batches of 128).
+        image_size: side of the input in pixels; None takes the teacher's.
+        seed: of the subset, the order, the augmentation and the pairs' initialisation.
+        device: ``auto`` takes CUDA when it is there.
+        precision: ``auto`` takes bf16 autocast on CUDA and fp32 on the CPU.
+        few_shot_ratio: share α of the images that is used, in (0, 1] (paper: 0.01 to 0.1).
+        loss_place: tokens compared before or after the final norm.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    compression_factor: Annotated[int, Field(ge=1, le=1000)] = 2
+    lora_rank: Annotated[int, Field(ge=1, le=65536)] = 128
+    policy: BlockPolicy = BlockPolicy.LAST_OF_GROUP
+    layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 10
+    learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    warmup_epochs: Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)] | None = None
+    weight_decay: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 0.05
+    batch_size: Annotated[int, Field(ge=1, le=65536)] | None = None
+    accumulate: Annotated[int, Field(ge=1, le=4096)] = 1
+    image_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    device: Device = "auto"
+    precision: Precision = "auto"
+    few_shot_ratio: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
+    loss_place: LossPlace = LossPlace.BEFORE_NORM
+
+    @model_validator(mode="after")
+    def _warm_up_ends_before_the_last_epoch(self) -> Self:
+        if self.warmup_epochs is not None and self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs must be less than epochs ({self.epochs})")
+        return self
+
+    def peak_learning_rate(self) -> float:
+        """Learning rate after the warm-up (paper, Section 4.2)."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 1e-3 if self.compression_factor <= 2 else 1e-4
+
+    def warmup(self) -> float:
+        """Epochs of warm-up."""
+        return self.epochs / 5 if self.warmup_epochs is None else self.warmup_epochs
+
+    def micro_batch_size(self, images: int) -> int:
+        """Images in a micro-batch, never more than there are."""
+        if self.batch_size is not None:
+            return min(self.batch_size, images)
+        wanted = images // (_STEPS_PER_EPOCH * self.accumulate)
+        return min(max(_SMALLEST_BATCH, min(_LARGEST_BATCH, wanted)), images)

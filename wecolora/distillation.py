@@ -1,0 +1,340 @@
+"""The whole of Algorithm 1: from a teacher and a folder of images to a merged student on disk."""
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import timm
+import torch
+from torch import nn
+
+from wecolora.architectures import TransformerLayout, describe_transformer
+from wecolora.blocks import check_layers, copy_weights, select_blocks
+from wecolora.checkpoints import read_checkpoint, write_checkpoint
+from wecolora.config import DistillConfig
+from wecolora.cost import ModelCost, count_gmacs, inspect_models
+from wecolora.devices import resolve_device, resolve_precision
+from wecolora.errors import Interrupted, OutOfRange, OutputExists
+from wecolora.export import check_buildable, export_adapter, export_student, load_line
+from wecolora.images import AugmentedImages, ImageSet, load_images
+from wecolora.lora import add_lora, merge_lora
+from wecolora.metrics import MetricsFile
+from wecolora.schedule import Schedule
+from wecolora.teachers import TeacherSpec, image_size_of, load_teacher, preprocessing_of
+from wecolora.training import Setting, Trainer
+
+ProgressCallback = Callable[["Progress"], None]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is.
+
+    Attributes:
+        phase: ``loading``, ``distilling``, ``merging`` or ``exporting``.
+        step: optimiser steps done; images decoded while loading.
+        total_steps: optimiser steps in all; images found while loading.
+        epoch: current epoch, counted from 0.
+        epochs: in all.
+        loss: of the last step.
+        learning_rate: of the last step.
+        images_per_second: of the last step.
+        seconds_left: of the distilling phase, by the speed so far.
+        checkpoint: a checkpoint that was written since the last call.
+    """
+
+    phase: str
+    step: int = 0
+    total_steps: int = 0
+    epoch: int = 0
+    epochs: int = 0
+    loss: float | None = None
+    learning_rate: float | None = None
+    images_per_second: float | None = None
+    seconds_left: float | None = None
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True)
+class DistillResult:
+    """A finished distillation.
+
+    Attributes:
+        student: the merged student, on the CPU.
+        report: what was done and measured; the content of ``report.json``.
+        student_dir: timm folder of the student.
+    """
+
+    student: nn.Module
+    report: dict[str, object]
+    student_dir: Path
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is known before the first step."""
+
+    teacher: nn.Module
+    student: nn.Module
+    layout: TransformerLayout
+    blocks: tuple[int, ...]
+    images: ImageSet
+    found: int
+    schedule: Schedule
+    setting: Setting
+    config: DistillConfig
+
+
+def distill(
+    teacher: nn.Module | TeacherSpec | str | Path,
+    images: Path | str,
+    *,
+    out: Path | str,
+    config: DistillConfig | None = None,
+    resume: bool = False,
+    on_progress: ProgressCallback | None = None,
+    checkpoint_seconds: float = 60.0,
+    **options: object,
+) -> DistillResult:
+    """Distil a teacher into a student of floor(L / r) blocks (paper, Algorithm 1).
+
+    Args:
+        teacher: a timm model, or what `load_teacher` takes.
+        images: folder of unlabelled images, searched with its subfolders.
+        out: folder for ``student/``, ``adapter.safetensors``, ``metrics.jsonl``, ``report.json`` and, until the run
+            has ended, ``checkpoint.safetensors``.
+        config: the settings; or give its fields as ``options``: ``compression_factor=2, lora_rank=128``.
+        resume: go on from the folder's checkpoint, if there is one.
+        on_progress: called after every step; it may raise `Interrupted` to stop the run with a checkpoint.
+        checkpoint_seconds: between checkpoints.
+        **options: fields of `DistillConfig`.
+
+    Returns:
+        The merged student and the report.
+
+    Raises:
+        WecoloraError: what was wrong; see `wecolora.errors`.
+        pydantic.ValidationError: an option out of its range.
+        Interrupted: when ``on_progress`` asked for it.
+    """
+    settings = config if config is not None else DistillConfig.model_validate(options)
+    if config is not None and options:
+        raise TypeError(f"give either config or single options, not both: {', '.join(options)}")
+    folder = Path(out)
+    _check_output(folder, resume)
+    notify = on_progress or (lambda progress: None)
+    started = time.perf_counter()
+    plan = _prepare(teacher, Path(images), settings, notify)
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(
+        plan.student,
+        plan.teacher,
+        AugmentedImages(plan.images, preprocessing_of(plan.teacher), settings.seed),
+        plan.schedule,
+        plan.setting,
+    )
+    resumed_from = _train(trainer, plan, folder, resume, notify, checkpoint_seconds)
+    report = _deliver(plan, trainer, folder, notify)
+    report["training"] |= {  # type: ignore[operator]
+        "resumed_from_step": resumed_from,
+        "total_seconds": round(time.perf_counter() - started, 2),
+    }
+    _write_json(folder / "report.json", report)
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    return DistillResult(plan.student, report, folder / "student")
+
+
+def _check_output(folder: Path, resume: bool) -> None:
+    started = any((folder / name).exists() for name in ("student", "checkpoint.safetensors", "report.json"))
+    if started and not resume:
+        raise OutputExists(str(folder))
+
+
+def _prepare(
+    teacher: nn.Module | TeacherSpec | str | Path, images: Path, config: DistillConfig, notify: ProgressCallback
+) -> _Plan:
+    """Check everything that can be checked before training, cheapest first."""
+    device = resolve_device(config.device)
+    teacher_model = teacher if isinstance(teacher, nn.Module) else load_teacher(_with_size(teacher, config))
+    layout = describe_transformer(teacher_model)
+    if isinstance(teacher, nn.Module) and config.image_size not in (None, image_size_of(teacher)):
+        raise OutOfRange("image_size", config.image_size, f"{image_size_of(teacher)}, the size this model was built for")
+    blocks = (
+        select_blocks(layout.depth, config.compression_factor, config.policy)
+        if config.layers is None
+        else check_layers(layout.depth, config.layers)
+    )
+    student = copy_weights(teacher_model, blocks)
+    check_buildable(student)
+    add_lora(student, config.lora_rank, seed=config.seed)
+    everything = load_images(
+        images,
+        image_size_of(teacher_model),
+        on_progress=lambda done, found: notify(Progress("loading", done, found)),
+    )
+    used = everything.subset(config.few_shot_ratio, config.seed)
+    schedule = Schedule(
+        images=len(used),
+        epochs=config.epochs,
+        batch_size=config.micro_batch_size(len(used)),
+        accumulate=config.accumulate,
+        warmup_epochs=config.warmup(),
+        peak_learning_rate=config.peak_learning_rate(),
+        seed=config.seed,
+    )
+    setting = Setting(
+        device=device,
+        precision=resolve_precision(config.precision, device),
+        loss_place=config.loss_place,
+        weight_decay=config.weight_decay,
+        loader_processes=4 if device.type == "cuda" else 0,
+    )
+    found = len(everything) + len(everything.skipped)
+    return _Plan(teacher_model, student, layout, blocks, used, found, schedule, setting, config)
+
+
+def _with_size(teacher: TeacherSpec | str | Path, config: DistillConfig) -> TeacherSpec:
+    spec = teacher if isinstance(teacher, TeacherSpec) else TeacherSpec(str(teacher))
+    if config.image_size is None:
+        return spec
+    return TeacherSpec(spec.source, spec.architecture, config.image_size, spec.pretrained)
+
+
+def _train(
+    trainer: Trainer, plan: _Plan, folder: Path, resume: bool, notify: ProgressCallback, checkpoint_seconds: float
+) -> int:
+    """Run the steps that are left; returns the step that it started from."""
+    file = folder / "checkpoint.safetensors"
+    run = _run_identity(plan)
+    if resume and file.exists():
+        trainer.load_state(read_checkpoint(file, run).tensors)
+    first_step = trainer.step
+    started = written = time.perf_counter()
+    with MetricsFile(folder / "metrics.jsonl", plan.schedule, trainer.losses, trainer.speeds) as metrics:
+        for result in trainer.steps():
+            metrics.append(result)
+            now = time.perf_counter()
+            due = now - written >= checkpoint_seconds and result.step < plan.schedule.total_steps
+            if due:
+                write_checkpoint(file, trainer.state(), run)
+                written = time.perf_counter()
+            pace = (now - started) / (result.step - first_step)
+            progress = Progress(
+                phase="distilling",
+                step=result.step,
+                total_steps=plan.schedule.total_steps,
+                epoch=result.epoch,
+                epochs=plan.schedule.epochs,
+                loss=result.loss,
+                learning_rate=result.learning_rate,
+                images_per_second=result.images_per_second,
+                seconds_left=pace * (plan.schedule.total_steps - result.step),
+                checkpoint=file if due else None,
+            )
+            try:
+                notify(progress)
+            except Interrupted:
+                write_checkpoint(file, trainer.state(), run)
+                raise Interrupted(result.step) from None
+    return first_step
+
+
+def _deliver(plan: _Plan, trainer: Trainer, folder: Path, notify: ProgressCallback) -> dict[str, object]:
+    """Merge, export and measure."""
+    notify(Progress("merging", trainer.step, trainer.step))
+    student = plan.student.cpu()
+    export_adapter(student, folder / "adapter.safetensors", plan.blocks)
+    trainable = plan.layout.trainable_parameters(plan.config.lora_rank, len(plan.blocks))
+    unmerged_gmacs = count_gmacs(student)
+    merge_lora(student)
+    notify(Progress("exporting", trainer.step, trainer.step))
+    provenance = {
+        "method": "wecolora",
+        "version": version("wecolora"),
+        "blocks": list(plan.blocks),
+        "compression_factor": plan.config.compression_factor,
+        "lora_rank": plan.config.lora_rank,
+        "trainable_parameters": trainable,
+        "optimiser_steps": trainer.step,
+        "seed": plan.config.seed,
+    }
+    export_student(student, folder / "student", provenance)
+    costs = inspect_models([plan.teacher, student], plan.config.device, [None, trainable])
+    return _report(plan, trainer, costs, unmerged_gmacs)
+
+
+def _report(plan: _Plan, trainer: Trainer, costs: list[ModelCost], unmerged_gmacs: float) -> dict[str, object]:
+    schedule = plan.schedule
+    last_epoch = trainer.losses[-schedule.steps_per_epoch :]
+    return {
+        "method": "wecolora",
+        "versions": {
+            "wecolora": version("wecolora"),
+            "torch": torch.__version__,
+            "timm": timm.__version__,
+            "python": platform.python_version(),
+        },
+        "config": plan.config.model_dump(mode="json"),
+        "teacher": costs[0].to_dict(),
+        "student": costs[1].to_dict() | {"blocks": list(plan.blocks), "gmacs_unmerged": unmerged_gmacs},
+        "images": {
+            "found": plan.found,
+            "used": len(plan.images),
+            "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in plan.images.skipped],
+        },
+        "training": {
+            "optimiser_steps": trainer.step,
+            "epochs": schedule.epochs,
+            "batch_size": schedule.batch_size,
+            "accumulate": schedule.accumulate,
+            "images_per_step": schedule.images_per_step,
+            "warmup_steps": schedule.warmup_steps,
+            "peak_learning_rate": schedule.peak_learning_rate,
+            "device": str(plan.setting.device),
+            "precision": plan.setting.precision,
+            "initial_loss": trainer.losses[0],
+            "final_loss": sum(last_epoch) / len(last_epoch),
+            "images_per_second": sum(trainer.speeds) / len(trainer.speeds),
+        },
+        "load": load_line("student"),
+    }
+
+
+def _run_identity(plan: _Plan) -> dict[str, object]:
+    """What a continued run must share with the one that wrote the checkpoint."""
+    settings = plan.config.model_dump(mode="json", exclude={"device", "image_size"})
+    return {
+        **settings,
+        "teacher": _digest_tensors(plan.teacher),
+        "images": _digest_images(plan.images),
+        "batch_size": plan.schedule.batch_size,
+        "precision": plan.setting.precision,
+        "pixels": image_size_of(plan.teacher),
+    }
+
+
+def _digest_tensors(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def _digest_images(images: ImageSet) -> str:
+    """Names and sizes in their order; a folder that moved is still the same."""
+    digest = hashlib.sha256()
+    for path in images.paths:
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def _write_json(path: Path, content: dict[str, object]) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(path)

@@ -1,0 +1,146 @@
+"""Deliver a student: a timm folder that loads with one line, and the unmerged pairs alone."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import timm
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from wecolora.architectures import architecture_name, describe_transformer
+from wecolora.blocks import copy_weights
+from wecolora.errors import ExportFailed, InvalidCheckpoint, UnsupportedArchitecture
+from wecolora.lora import adapter_state, add_lora, lora_layers
+
+_ADAPTER = "wecolora_adapter"
+
+
+def load_line(folder: str) -> str:
+    """The line of Python that loads a delivered folder."""
+    return f'timm.create_model("local-dir:{folder}", pretrained=True)'
+
+
+def check_buildable(student: nn.Module) -> None:
+    """Make sure, before any training, that timm can build this student from its architecture and depth.
+
+    Raises:
+        UnsupportedArchitecture: when it cannot; the reason says what differs.
+    """
+    layout = describe_transformer(student)
+    arguments = dict(getattr(student, "_model_args", {}))
+    arguments.pop("pretrained_strict", None)
+    try:
+        with torch.device("meta"):
+            rebuilt = timm.create_model(layout.architecture, **{**arguments, "depth": layout.depth})
+    except (TypeError, RuntimeError, AssertionError, ValueError) as error:
+        raise UnsupportedArchitecture(
+            layout.architecture, f"timm cannot build it with {layout.depth} blocks ({error})"
+        ) from error
+    ours = {name: tuple(tensor.shape) for name, tensor in student.state_dict().items()}
+    theirs = {name: tuple(tensor.shape) for name, tensor in rebuilt.state_dict().items()}
+    for name in sorted(ours.keys() | theirs.keys()):
+        if ours.get(name) != theirs.get(name):
+            raise UnsupportedArchitecture(
+                layout.architecture,
+                f"tensor {name!r} of the student is {ours.get(name)}, timm builds {theirs.get(name)} at depth "
+                f"{layout.depth}",
+            )
+
+
+def export_student(
+    student: nn.Module, folder: Path, provenance: Mapping[str, object] | None = None
+) -> Path:
+    """Write ``config.json`` and ``model.safetensors``, load them back with timm and compare every tensor.
+
+    The folder appears whole or not at all.
+
+    Args:
+        student: a merged student (`merge_lora`).
+        folder: to write; an older one is replaced.
+        provenance: JSON values, kept under ``wecolora`` in the configuration.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ExportFailed: when the written folder does not load as this student; nothing is delivered then.
+        ValueError: when the student still has unmerged pairs.
+    """
+    if lora_layers(student):
+        raise ValueError("merge the student before it is exported (merge_lora)")
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    depth = describe_transformer(student).depth
+    extra = {"wecolora": dict(provenance or {})}
+    timm.models.save_for_hf(
+        student, str(partial), model_config=extra, model_args={"depth": depth}, safe_serialization=True
+    )
+    try:
+        _check_loads_back(student, partial)
+    except ExportFailed:
+        shutil.rmtree(partial)
+        raise
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.replace(folder)
+    return folder
+
+
+def _check_loads_back(student: nn.Module, folder: Path) -> None:
+    try:
+        loaded = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    except (RuntimeError, TypeError, KeyError, AssertionError) as error:
+        raise ExportFailed(str(folder), str(error)) from error
+    theirs = loaded.state_dict()
+    for name, tensor in student.state_dict().items():
+        if name not in theirs or not torch.equal(tensor.cpu(), theirs[name]):
+            raise ExportFailed(str(folder), f"tensor {name!r} differs")
+
+
+def export_adapter(student: nn.Module, file: Path, blocks: Sequence[int]) -> Path:
+    """Write the pairs of an unmerged student; with the teacher they give the student back (`load_adapter`).
+
+    Args:
+        student: after `add_lora`, not merged.
+        file: to write.
+        blocks: teacher blocks that the student consists of, counted from 0.
+    """
+    layers = lora_layers(student)
+    rank = next(iter(layers.values())).lora_rank
+    facts = {
+        "architecture": architecture_name(student),
+        "blocks": list(blocks),
+        "lora_rank": rank,
+        "splits": {path: list(layer.splits) for path, layer in layers.items()},
+    }
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in adapter_state(student).items()}
+    partial = file.with_name(f".{file.name}.partial")
+    save_file(tensors, partial, metadata={_ADAPTER: json.dumps(facts)})
+    partial.replace(file)
+    return file
+
+
+def load_adapter(teacher: nn.Module, file: Path) -> nn.Module:
+    """The unmerged student: the teacher's blocks that the file names, with its pairs.
+
+    Raises:
+        InvalidCheckpoint: the file is no adapter, or not one of this teacher's architecture.
+    """
+    with safe_open(file, framework="pt") as reader:
+        metadata = reader.metadata() or {}
+        if _ADAPTER not in metadata:
+            raise InvalidCheckpoint(str(file), "it is no adapter of this program")
+        facts = json.loads(metadata[_ADAPTER])
+        student = add_lora(copy_weights(teacher, facts["blocks"]), facts["lora_rank"])
+        parameters = adapter_state(student)
+        names = set(reader.keys())
+        if names != parameters.keys():
+            raise InvalidCheckpoint(str(file), f"its pairs are those of {facts['architecture']}")
+        for name, parameter in parameters.items():
+            parameter.copy_(reader.get_tensor(name))
+    return student
+

@@ -1,0 +1,266 @@
+"""Unlabelled images: found in a folder, decoded once, augmented the same way in every run.
+
+Legend: S side of the network's square input.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms import InterpolationMode, v2
+
+from wecolora.errors import NoImages
+from wecolora.schedule import mix_seed
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
+# Smallest share of the area that a random crop keeps (MAE's weak augmentation; paper, Section 4.2).
+SMALLEST_CROP = 0.2
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What the teacher was trained to see, from its timm configuration.
+
+    Attributes:
+        size: S in pixels.
+        mean: of each channel, of values in 0 … 1.
+        std: of each channel.
+        interpolation: timm's name of the resampling filter.
+        crop_pct: share of the resized image that evaluation's centre crop keeps.
+    """
+
+    size: int
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    interpolation: str = "bicubic"
+    crop_pct: float = 0.875
+
+    @property
+    def filter(self) -> InterpolationMode:
+        """The resampling filter; bicubic where timm leaves it open."""
+        known = {mode.value: mode for mode in InterpolationMode}
+        return known.get(self.interpolation, InterpolationMode.BICUBIC)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that could not be used, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass
+class ImageSet:
+    """Decoded images, [H, W, 3] uint8 each, or their paths where memory does not hold them.
+
+    Attributes:
+        paths: the usable files, in a stable order.
+        pixels: the decoded image, or None where it is decoded anew at each visit.
+        skipped: files that could not be decoded, by name.
+    """
+
+    paths: list[Path]
+    pixels: list[np.ndarray | None] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    short_side: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def image(self, index: int) -> Image.Image:
+        """One image in RGB."""
+        pixels = self.pixels[index]
+        return Image.fromarray(pixels) if pixels is not None else decode(self.paths[index], self.short_side)
+
+    def subset(self, ratio: float, seed: int) -> "ImageSet":
+        """A random share α of the images, at least one (paper, Section 4)."""
+        if ratio == 1.0:
+            return self
+        count = max(1, round(ratio * len(self)))
+        generator = torch.Generator().manual_seed(mix_seed(seed, 0xA1FA))
+        chosen = sorted(torch.randperm(len(self), generator=generator)[:count].tolist())
+        return ImageSet(
+            [self.paths[index] for index in chosen],
+            [self.pixels[index] for index in chosen],
+            self.skipped,
+            self.short_side,
+        )
+
+
+def find_images(folder: Path) -> list[Path]:
+    """All image files below a folder, sorted by path, hidden files and folders left out.
+
+    Raises:
+        NoImages: when there are none.
+    """
+    if not folder.is_dir():
+        raise NoImages(str(folder))
+    found = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    ]
+    if not found:
+        raise NoImages(str(folder))
+    return found
+
+
+def load_images(
+    folder: Path,
+    size: int,
+    memory_bytes: int = 2 * 1024**3,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ImageSet:
+    """Decode every image of a folder once, and keep it while memory allows.
+
+    Images are kept no larger than the augmentation can use: a crop keeps at least a fifth of the area, so a short
+    side of S / √0.2 never has to be enlarged more than the original would be.
+
+    Args:
+        folder: searched with all its subfolders.
+        size: S.
+        memory_bytes: for decoded images; those beyond it are decoded again at every visit.
+        on_progress: called with (decoded, found) from time to time.
+
+    Raises:
+        NoImages: when no file can be decoded.
+    """
+    paths = find_images(folder)
+    short_side = math.ceil(size / math.sqrt(SMALLEST_CROP))
+    result = ImageSet([], short_side=short_side)
+    left = memory_bytes
+
+    def attempt(path: Path) -> np.ndarray | Skipped:
+        try:
+            return np.asarray(decode(path, short_side))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return Skipped(str(path.relative_to(folder)), str(error) or type(error).__name__)
+
+    with ThreadPoolExecutor() as pool:
+        # A bounded window, so that a hundred thousand images are never all in memory at once.
+        for start in range(0, len(paths), 64):
+            window = paths[start : start + 64]
+            for path, outcome in zip(window, pool.map(attempt, window), strict=True):
+                if isinstance(outcome, Skipped):
+                    result.skipped.append(outcome)
+                    continue
+                result.paths.append(path)
+                left -= outcome.nbytes
+                result.pixels.append(outcome if left >= 0 else None)
+            if on_progress is not None:
+                on_progress(min(start + 64, len(paths)), len(paths))
+    if not result.paths:
+        raise NoImages(str(folder), skipped=len(result.skipped))
+    return result
+
+
+def decode(path: Path, short_side: int | None = None) -> Image.Image:
+    """Read one image as RGB: first frame, EXIF rotation applied, alpha on white, 16 bit scaled to 8.
+
+    Args:
+        path: a JPEG, PNG, WebP, TIFF or BMP file, whatever its name says.
+        short_side: shrink so that the shorter side has this many pixels, never enlarge.
+    """
+    with Image.open(path, formats=FORMATS) as image:
+        if short_side is not None and image.format == "JPEG":
+            image.draft("RGB", _shrunk(image.size, short_side))
+        upright = ImageOps.exif_transpose(image)
+        rgb = to_rgb(upright)
+    if short_side is not None and min(rgb.size) > short_side:
+        rgb = rgb.resize(_shrunk(rgb.size, short_side), Image.Resampling.BICUBIC)
+    return rgb
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """One defined conversion of every mode to RGB."""
+    if image.mode in {"I;16", "I;16B", "I;16L", "I"}:
+        values = np.asarray(image).astype(np.float64)
+        return Image.fromarray((values.clip(0, 65535) / 257).round().astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        values = np.nan_to_num(np.asarray(image)).astype(np.float64)
+        span = float(np.ptp(values)) or 1.0
+        return Image.fromarray(((values - values.min()) / span * 255).round().astype(np.uint8)).convert("RGB")
+    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        canvas = Image.new("RGBA", layered.size, "white")
+        return Image.alpha_composite(canvas, layered).convert("RGB")
+    return image.convert("RGB")
+
+
+class AugmentedImages(Dataset[Tensor]):
+    """Randomly cropped, flipped and normalised views; the view is a function of (seed, epoch, image) alone.
+
+    So neither the number of loader processes, nor the micro-batch, nor a resumed run changes what the student sees.
+    The same view goes to teacher and student (weak augmentation as in MAE; paper, Section 4.2).
+    """
+
+    def __init__(self, images: ImageSet, preprocessing: Preprocessing, seed: int) -> None:
+        self.images = images
+        self.seed = seed
+        self.transform = v2.Compose(
+            [
+                v2.RandomResizedCrop(
+                    preprocessing.size, scale=(SMALLEST_CROP, 1.0), interpolation=preprocessing.filter
+                ),
+                v2.RandomHorizontalFlip(),
+                *_to_normalised(preprocessing),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, key: tuple[int, int]) -> Tensor:  # type: ignore[override]
+        """The view of one image in one epoch, [3, S, S]."""
+        epoch, index = key
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(mix_seed(self.seed, epoch, index))
+            view: Tensor = self.transform(self.images.image(index))
+        return view
+
+
+class PlainImages(Dataset[Tensor]):
+    """Resized, centre-cropped and normalised images, as timm evaluates the teacher."""
+
+    def __init__(self, paths: Sequence[Path], preprocessing: Preprocessing) -> None:
+        self.paths = list(paths)
+        resized = math.floor(preprocessing.size / preprocessing.crop_pct)
+        self.transform = v2.Compose(
+            [
+                v2.Resize(resized, interpolation=preprocessing.filter, antialias=True),
+                v2.CenterCrop(preprocessing.size),
+                *_to_normalised(preprocessing),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """One image, [3, S, S]."""
+        view: Tensor = self.transform(decode(self.paths[index]))
+        return view
+
+
+def _to_normalised(preprocessing: Preprocessing) -> list[torch.nn.Module]:
+    return [
+        v2.PILToTensor(),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize(mean=list(preprocessing.mean), std=list(preprocessing.std)),
+    ]
+
+
+def _shrunk(size: tuple[int, int], short_side: int) -> tuple[int, int]:
+    scale = min(1.0, short_side / min(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

@@ -1,0 +1,43 @@
+"""``metrics.jsonl``: one JSON object an optimiser step, exact also after a run was resumed."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from wecolora.schedule import Schedule
+from wecolora.training import StepResult
+
+
+class MetricsFile:
+    """Writes the steps of a run; those before a resumed step are written anew from the checkpoint's history."""
+
+    def __init__(
+        self, path: Path, schedule: Schedule, losses: Sequence[float] = (), speeds: Sequence[float] = ()
+    ) -> None:
+        self._file = path.open("w")
+        for step, (loss, speed) in enumerate(zip(losses, speeds, strict=True)):
+            self.append(
+                StepResult(step + 1, schedule.epoch_of(step), loss, schedule.learning_rate(step), speed)
+            )
+
+    def append(self, result: StepResult) -> None:
+        """Write one step."""
+        record = {
+            "step": result.step,
+            "epoch": result.epoch,
+            "loss": result.loss,
+            "learning_rate": result.learning_rate,
+            "images_per_second": round(result.images_per_second, 2),
+        }
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
