@@ -1,0 +1,238 @@
+"""Write ``core/teacher_catalogue.json``: which of timm's architectures can be teachers, and their pretrained weights.
+
+The service answers "is this teacher known, how large may r and k be, does this file fit" from that file, without
+torch. Whether an architecture is supported is decided here by the engine itself (`describe_transformer`,
+`copy_weights`) on networks without memory (the meta device), so no weights are fetched and nothing is computed.
+
+Usage: ``python -m tools.make_teacher_catalogue [--out FILE]``, about five minutes on one core. Run it again after an
+upgrade of timm or a change of what the engine supports.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tools.teacher_words import describe_pretraining, family_of, fixed_refusal, reason_to_refuse
+from wecolora import torchvision_compat  # noqa: F401  (before timm)
+from wecolora.architectures import TransformerLayout, describe_transformer
+from wecolora.blocks import copy_weights
+from wecolora.errors import UnsupportedArchitecture
+from wecolora.teachers import image_size_of
+
+import timm  # isort: skip
+from timm.models import get_arch_pretrained_cfgs, get_pretrained_cfg  # isort: skip
+
+ROOT = Path(__file__).parents[1]
+CATALOGUE = ROOT / "core" / "teacher_catalogue.json"
+BUNDLED_NAME = "sample-digits"
+BUNDLED_FOLDER = "samples/digits_teacher"
+
+Entry = dict[str, Any]
+
+
+class Refused(Exception):
+    """The architecture cannot be a teacher; the message says why."""
+
+
+def make_catalogue(architectures: Iterable[str]) -> Entry:
+    """Describe these timm architectures, supported or not, and the bundled teacher."""
+    supported: dict[str, Entry] = {}
+    unsupported: dict[str, str] = {}
+    teachers = [bundled_teacher()]
+    for architecture in architectures:
+        try:
+            supported[architecture] = describe_architecture(architecture)
+        except Refused as refusal:
+            unsupported[architecture] = str(refusal)
+        else:
+            teachers.extend(pretrained_teachers(architecture, supported[architecture]))
+    return {
+        "generated_with": {"timm": timm.__version__},
+        "teachers": teachers,
+        "architectures": supported,
+        "unsupported": unsupported,
+    }
+
+
+def describe_architecture(architecture: str) -> Entry:
+    """Shape of one architecture with timm's default arguments.
+
+    Raises:
+        Refused: when the method does not fit it.
+    """
+    model = _build(architecture)
+    reason = fixed_refusal(model)
+    if reason:
+        raise Refused(reason)
+    try:
+        layout = describe_transformer(model)
+    except UnsupportedArchitecture as error:
+        raise Refused(reason_to_refuse(model, error.reason)) from error
+    try:
+        image_size = image_size_of(model)
+    except UnsupportedArchitecture as error:
+        raise Refused(error.reason) from error
+    _check_students(architecture, image_size)
+    return {
+        "family": family_of(architecture),
+        **_shape(model, layout),
+        "image_size": image_size,
+        "dynamic_image_size": _takes_other_sizes(architecture, image_size, _stride(model, image_size)),
+        "tensors": _tensors(model),
+    }
+
+
+def pretrained_teachers(architecture: str, described: Entry) -> Iterator[Entry]:
+    """Every set of pretrained RGB weights that timm has for a supported architecture, its default first."""
+    default = get_pretrained_cfg(architecture)
+    configs = get_arch_pretrained_cfgs(architecture)
+    for name, config in sorted(configs.items(), key=lambda item: (item[1].tag != default.tag, item[0])):
+        if not config.has_weights or config.input_size[0] != 3:
+            continue
+        model = _build(name)
+        is_default = config.tag == default.tag and name != architecture
+        yield {
+            "name": name,
+            "architecture": architecture,
+            "aliases": [architecture] if is_default else [],
+            **{key: value for key, value in described.items() if key != "tensors"},
+            "family": family_of(name),
+            "image_size": image_size_of(model),
+            "parameters": _parameters(model),
+            "license": config.license,
+            "mean": list(config.mean),
+            "std": list(config.std),
+            "description": describe_pretraining(name, described),
+        }
+
+
+def bundled_teacher() -> Entry:
+    """The repository's own teacher, which needs no network."""
+    model = _build(f"local-dir:{ROOT / BUNDLED_FOLDER}")
+    config = model.pretrained_cfg
+    image_size = image_size_of(model)
+    return {
+        "name": BUNDLED_NAME,
+        "source": BUNDLED_FOLDER,
+        "architecture": config["architecture"],
+        "aliases": [],
+        "family": family_of(config["architecture"]),
+        **_shape(model, describe_transformer(model)),
+        "image_size": image_size,
+        "dynamic_image_size": True,
+        "parameters": _parameters(model),
+        "license": config["license"],
+        "mean": list(config["mean"]),
+        "std": list(config["std"]),
+        "description": config["description"],
+    }
+
+
+def dump(catalogue: Entry) -> str:
+    """JSON with one line an entry, so that a diff shows what a new timm changed."""
+    sections = []
+    for section, entries in catalogue.items():
+        if isinstance(entries, list):
+            opening, closing = "[", "]"
+            lines = [json.dumps(entry, ensure_ascii=False) for entry in entries]
+        else:
+            opening, closing = "{", "}"
+            lines = [
+                f"{json.dumps(key)}: {json.dumps(entry, ensure_ascii=False)}" for key, entry in entries.items()
+            ]
+        sections.append(f'"{section}": {opening}\n' + ",\n".join(lines) + f"\n{closing}")
+    return "{\n" + ",\n".join(sections) + "\n}\n"
+
+
+def _build(name: str, **arguments: Any) -> Any:
+    """A timm model without memory."""
+    with torch.device("meta"):
+        return timm.create_model(name, **arguments).eval()
+
+
+def _shape(model: Any, layout: TransformerLayout) -> Entry:
+    return {
+        "depth": layout.depth,
+        "embed_dim": layout.embed_dim,
+        "num_heads": _num_heads(model.blocks[0]),
+        "max_lora_rank": layout.max_lora_rank,
+        "patch_size": _stride(model, image_size_of(model)),
+    }
+
+
+def _check_students(architecture: str, image_size: int) -> None:
+    """Cut a student from a small teacher, run it, and see that timm builds the same network from a depth."""
+    try:
+        teacher, student = _build(architecture, depth=4), _build(architecture, depth=2)
+    except (AssertionError, TypeError, ValueError, IndexError) as error:
+        raise Refused("timm cannot build it with another number of blocks") from error
+    try:
+        copied = copy_weights(teacher, (1, 3))
+    except UnsupportedArchitecture as error:
+        raise Refused(error.reason) from error
+    if _shapes(copied) != _shapes(student):
+        raise Refused("timm builds another network than its own blocks when the number of blocks changes")
+    tokens = _features(copied, image_size)
+    if not isinstance(tokens, torch.Tensor) or tokens.ndim != 3:
+        raise Refused("its features are not one row of tokens")
+
+
+def _features(model: Any, image_size: int) -> Any:
+    return model.forward_features(torch.empty(2, 3, image_size, image_size, device="meta"))
+
+
+def _takes_other_sizes(architecture: str, image_size: int, stride: int) -> bool:
+    try:
+        _features(_build(architecture, depth=1, img_size=image_size + stride), image_size + stride)
+    except (AssertionError, RuntimeError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _stride(model: Any, image_size: int) -> int:
+    """Pixels a token covers: the patch size, or a hybrid's backbone and patch together."""
+    embedding = getattr(model, "patch_embed", None) or model.embeds  # NaFlexViT has its own name for it
+    grid = getattr(embedding, "grid_size", None)
+    if grid:
+        return int(image_size // grid[0])
+    patch = embedding.patch_size
+    return int(patch if isinstance(patch, int) else patch[0])
+
+
+def _num_heads(block: nn.Module) -> int:
+    heads: list[Any] = [module.num_heads for module in block.modules() if hasattr(module, "num_heads")]
+    return int(heads[0])
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _shapes(model: nn.Module) -> dict[str, list[int]]:
+    return {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def _tensors(model: nn.Module) -> dict[str, list[int]]:
+    """Shapes of a checkpoint's tensors; all blocks are alike, so they are given once, as ``blocks.{i}.…``."""
+    return {re.sub(r"^blocks\.\d+\.", "blocks.{i}.", name): shape for name, shape in _shapes(model).items()}
+
+
+def main() -> None:
+    """Write the catalogue of everything that this timm knows."""
+    parser = argparse.ArgumentParser(description="Write the catalogue of teachers.")
+    parser.add_argument("--out", type=Path, default=CATALOGUE, metavar="FILE")
+    out: Path = parser.parse_args().out
+    catalogue = make_catalogue(timm.list_models())
+    out.write_text(dump(catalogue), encoding="utf-8")
+    counts = ", ".join(f"{len(catalogue[key])} {key}" for key in ("teachers", "architectures", "unsupported"))
+    print(f"{out}: {counts}, {out.stat().st_size / 1e6:.2f} MB")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
