@@ -1,0 +1,1 @@
+"""Datasets: router, schemas, service."""

@@ -1,0 +1,129 @@
+"""Endpoints of datasets."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, BackgroundTasks, Header, Path, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+
+from api.datasets import service, uploads
+from api.datasets.schemas import (
+    HIGHEST_PART,
+    DatasetComplete,
+    DatasetCreate,
+    DatasetList,
+    DatasetOut,
+    PartList,
+    PartOut,
+)
+from api.paging import PageDep, link_next
+from api.resources import ResourcesDep
+from core.broker import send_ingest
+from core.errors import NotFound
+from core.queries import datasets as queries
+from core.states import DatasetState
+
+router = APIRouter(prefix="/datasets", tags=["datasets"])
+PartNumber = Annotated[int, Path(ge=1, le=HIGHEST_PART)]
+
+
+@router.post("", status_code=201)
+def create_dataset(
+    resources: ResourcesDep, response: Response, body: DatasetCreate | None = None
+) -> DatasetOut:
+    """Begin a dataset; then upload its parts."""
+    with resources.database.write() as session:
+        dataset = DatasetOut.of(queries.add_dataset(session, (body or DatasetCreate()).name))
+    response.headers["Location"] = dataset.links["self"]
+    return dataset
+
+
+@router.get("")
+def list_datasets(
+    request: Request,
+    response: Response,
+    resources: ResourcesDep,
+    page: PageDep,
+    state: DatasetState | None = None,
+) -> DatasetList:
+    """Datasets, newest first."""
+    with resources.database.read() as session:
+        found = queries.list_datasets(session, state, page.cursor, page.limit)
+    link_next(request, response, found.next_cursor)
+    rows = [DatasetOut.of(row) for row in found.rows]
+    return DatasetList(data=rows, has_more=found.next_cursor is not None, next_cursor=found.next_cursor)
+
+
+@router.get("/{dataset_id}")
+def get_dataset(dataset_id: str, resources: ResourcesDep) -> DatasetOut:
+    """One dataset."""
+    with resources.database.read() as session:
+        return DatasetOut.of(queries.get_dataset(session, dataset_id))
+
+
+@router.get("/{dataset_id}/parts")
+def list_parts(dataset_id: str, resources: ResourcesDep) -> PartList:
+    """What has arrived, so that an interrupted upload sends only the rest."""
+    with resources.database.read() as session:
+        queries.get_dataset(session, dataset_id)
+        return PartList(data=[PartOut.of(part) for part in queries.list_parts(session, dataset_id)])
+
+
+@router.put(
+    "/{dataset_id}/parts/{number}",
+    responses={201: {"description": "The part is new."}, 200: {"description": "The part was there."}},
+    openapi_extra={
+        "requestBody": {
+            "description": "An archive (zip, tar, tar.gz) or one image.",
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def put_part(
+    request: Request,
+    response: Response,
+    resources: ResourcesDep,
+    dataset_id: str,
+    number: PartNumber,
+    filename: Annotated[str | None, Query(max_length=400)] = None,
+    content_digest: Annotated[str | None, Header(description="`sha-256=:BASE64:` (RFC 9530)")] = None,
+) -> PartOut:
+    """Upload one part; the same number again replaces it."""
+    upload = uploads.PartUpload(dataset_id, number, filename, request.headers.get("content-type"))
+    part, is_new = await uploads.receive_part(resources, upload, content_digest, request.stream())
+    response.status_code = 201 if is_new else 200
+    return part
+
+
+@router.post("/{dataset_id}/complete", status_code=202)
+def complete_dataset(
+    dataset_id: str,
+    resources: ResourcesDep,
+    background: BackgroundTasks,
+    body: DatasetComplete | None = None,
+) -> DatasetOut:
+    """End the upload: the images are unpacked, checked and made ready."""
+    with resources.database.write() as session:
+        row, is_new = service.complete(session, dataset_id, body.parts if body else None)
+        dataset = DatasetOut.of(row)
+    if is_new:
+        background.add_task(send_ingest, resources.celery, dataset_id)
+    return dataset
+
+
+@router.get("/{dataset_id}/report", response_class=Response)
+async def get_report(dataset_id: str, resources: ResourcesDep) -> Response:
+    """What the ingest found: each skipped file with its reason."""
+
+    def find() -> tuple[str, int]:
+        with resources.database.read() as session:
+            key = queries.get_dataset(session, dataset_id).report_key
+        if key is None:
+            raise NotFound("report of dataset", dataset_id)
+        return key, resources.storage.size_bytes(key)
+
+    key, size_bytes = await run_in_threadpool(find)
+    chunks = resources.storage.iter_range(key, 0, size_bytes)
+    headers = {"Content-Length": str(size_bytes)}
+    return StreamingResponse(chunks, media_type="application/json", headers=headers)

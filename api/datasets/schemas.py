@@ -1,0 +1,108 @@
+"""Bodies of the dataset endpoints."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from core.models import Dataset, DatasetPart
+from core.states import DatasetState
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Sha256 = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{64}$")]
+HIGHEST_PART = 10_000
+
+
+class DatasetCreate(BaseModel):
+    """A new dataset."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name = "dataset"
+
+
+class PartDigest(BaseModel):
+    """A part that the client believes it uploaded."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    number: int = Field(ge=1, le=HIGHEST_PART)
+    sha256: Sha256
+
+
+class DatasetComplete(BaseModel):
+    """What the upload consists of; without `parts`, whatever has arrived."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    parts: list[PartDigest] | None = Field(None, min_length=1, max_length=HIGHEST_PART)
+
+
+class PartOut(BaseModel):
+    """An uploaded part."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    number: int
+    filename: str | None
+    size_bytes: int
+    sha256: str
+    content_type: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, part: DatasetPart) -> "PartOut":
+        """The public view of a row."""
+        return cls.model_validate(part)
+
+
+class PartList(BaseModel):
+    """Every part, by number."""
+
+    data: list[PartOut]
+
+
+class ErrorOut(BaseModel):
+    """Why a job or a dataset failed."""
+
+    code: str
+    message: str
+    param: str | None = None
+    retryable: bool = False
+
+
+class DatasetOut(BaseModel):
+    """A dataset."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    name: str
+    state: DatasetState
+    error: ErrorOut | None
+    image_count: int | None
+    skipped_count: int | None
+    duplicate_count: int | None
+    size_bytes: int | None
+    class_names: list[str] | None
+    splits: dict[str, Any] | None
+    created_at: datetime
+    updated_at: datetime
+    links: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "DatasetOut":
+        """The public view of a row."""
+        here = f"/datasets/{dataset.id}"
+        links = {"self": here, "parts": f"{here}/parts", "complete": f"{here}/complete"}
+        if dataset.report_key:
+            links["report"] = f"{here}/report"
+        return cls.model_validate(dataset).model_copy(update={"links": links})
+
+
+class DatasetList(BaseModel):
+    """A page of datasets, newest first."""
+
+    data: list[DatasetOut]
+    has_more: bool
+    next_cursor: str | None

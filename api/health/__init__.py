@@ -1,0 +1,1 @@
+"""Health: router, schemas, service."""

@@ -1,0 +1,1 @@
+"""Jobs: router, schemas, service."""

@@ -1,0 +1,146 @@
+"""Endpoints of jobs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.sse import EventSourceResponse
+from starlette.exceptions import HTTPException
+
+from api.jobs import download, service
+from api.jobs.form import create_job_from_form, read_form
+from api.jobs.openapi import job_bodies
+from api.jobs.schemas import ArtifactList, ArtifactOut, EventList, EventOut, JobCreate, JobList, JobOut
+from api.jobs.stream import read_batch, stream_events
+from api.paging import PageDep, link_next
+from api.resources import Resources, ResourcesDep
+from api.validation import parse_json
+from core.broker import send_ingest, send_run_job
+from core.queries import artifacts, events
+from core.queries import jobs as queries
+from core.states import JobState
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+MAX_FORM_FIELDS = 100
+MAX_FORM_FIELD_BYTES = 64 * 1024
+
+
+@router.post("", status_code=201, response_model=JobOut, openapi_extra=job_bodies())
+async def create_job(
+    request: Request, response: Response, resources: ResourcesDep, background: BackgroundTasks
+) -> JobOut:
+    """Start a job: JSON on a dataset that exists, or a form that brings the images along."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type == "multipart/form-data":
+        job = await _create_from_form(request, resources, background)
+    elif content_type == "application/json":
+        body = parse_json(JobCreate, await request.body())
+        job = await run_in_threadpool(_create_from_json, body, resources, background)
+    else:
+        raise HTTPException(415, "Send application/json or multipart/form-data.")
+    response.headers["Location"] = job.links["self"]
+    return job
+
+
+async def _create_from_form(request: Request, resources: Resources, background: BackgroundTasks) -> JobOut:
+    limits = {"max_files": resources.settings.max_form_files, "max_fields": MAX_FORM_FIELDS}
+    async with request.form(**limits, max_part_size=MAX_FORM_FIELD_BYTES) as form:
+        job, dataset_ids = await run_in_threadpool(create_job_from_form, resources, read_form(form))
+    for dataset_id in dataset_ids:
+        background.add_task(send_ingest, resources.celery, dataset_id)
+    return job
+
+
+def _create_from_json(body: JobCreate, resources: Resources, background: BackgroundTasks) -> JobOut:
+    with resources.database.write() as session:
+        row, is_ready = service.create_job(session, resources.catalogue, body)
+        job = JobOut.of(row)
+    if is_ready:
+        background.add_task(send_run_job, resources.celery, job.id)
+    return job
+
+
+@router.get("")
+def list_jobs(
+    request: Request,
+    response: Response,
+    resources: ResourcesDep,
+    page: PageDep,
+    state: JobState | None = None,
+) -> JobList:
+    """Jobs, newest first."""
+    with resources.database.read() as session:
+        found = queries.list_jobs(session, state, page.cursor, page.limit)
+    link_next(request, response, found.next_cursor)
+    rows = [JobOut.of(row) for row in found.rows]
+    return JobList(data=rows, has_more=found.next_cursor is not None, next_cursor=found.next_cursor)
+
+
+@router.get("/{job_id}")
+def get_job(job_id: str, resources: ResourcesDep) -> JobOut:
+    """One job."""
+    with resources.database.read() as session:
+        return JobOut.of(queries.get_job(session, job_id))
+
+
+@router.post("/{job_id}/cancel")
+def cancel_job(job_id: str, resources: ResourcesDep) -> JobOut:
+    """Ask for the end of a job; again, or on a finished one: nothing changes."""
+    with resources.database.write() as session:
+        return JobOut.of(queries.request_cancel(session, job_id))
+
+
+@router.get(
+    "/{job_id}/events",
+    response_model=EventList,
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        204: {"description": "The stream is over and `Last-Event-ID` names its last event."},
+    },
+)
+async def list_events(
+    request: Request,
+    job_id: str,
+    resources: ResourcesDep,
+    after: Annotated[int, Query(ge=0, description="Only events with a greater `seq`.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    last_event_id: Annotated[int | None, Header(ge=0)] = None,
+) -> EventList | Response:
+    """Events as JSON, or as a stream with `Accept: text/event-stream`."""
+    if "text/event-stream" not in request.headers.get("accept", ""):
+        return await run_in_threadpool(_list_events, resources, job_id, after, limit)
+    start = after if last_event_id is None else last_event_id
+    pending, is_over = await run_in_threadpool(read_batch, resources, job_id, start)
+    if is_over and not pending:
+        # A browser's EventSource reconnects for ever; 204 is how it is told to stop.
+        return Response(status_code=204)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return EventSourceResponse(stream_events(resources, job_id, start), headers=headers)
+
+
+def _list_events(resources: Resources, job_id: str, after: int, limit: int) -> EventList:
+    with resources.database.read() as session:
+        queries.get_job(session, job_id)
+        rows = events.list_events(session, job_id, after, limit + 1)
+    return EventList(data=[EventOut.of(row) for row in rows[:limit]], has_more=len(rows) > limit)
+
+
+@router.get("/{job_id}/artifacts")
+def list_artifacts(job_id: str, resources: ResourcesDep) -> ArtifactList:
+    """The files of a job that succeeded."""
+    with resources.database.read() as session:
+        queries.get_job(session, job_id)
+        rows = artifacts.list_artifacts(session, job_id)
+    return ArtifactList(data=[ArtifactOut.of(row) for row in rows])
+
+
+@router.api_route("/{job_id}/artifacts/{name}", methods=["HEAD"], include_in_schema=False)
+@router.get(
+    "/{job_id}/artifacts/{name}",
+    response_class=Response,
+    responses={206: {"description": "The range asked for."}, 304: {"description": "Not modified."}},
+)
+async def get_artifact(request: Request, job_id: str, name: str, resources: ResourcesDep) -> Response:
+    """Download a file; one `Range` may be asked for."""
+    artifact = await run_in_threadpool(download.locate, resources, job_id, name)
+    return download.respond(resources, artifact, request.headers, request.url.path)

@@ -1,0 +1,118 @@
+"""The rules of creating a job. Everything is checked before anything is stored."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from api.jobs.schemas import JobCreate, JobRequest
+from core.catalogue import Catalogue, ResolvedTeacher
+from core.errors import FieldProblem, InvalidFields, NotFound, UnknownTeacher
+from core.ids import new_id
+from core.leases import mark_sent
+from core.models import Dataset, Job, Teacher
+from core.options import DEFAULT_LORA_RANK, JobOptions, TeacherLimits, TrainingOptions, check_against_teacher
+from core.queries import datasets as dataset_queries
+from core.queries import jobs as job_queries
+from core.queries.teachers import find_teacher
+from core.states import DatasetState
+
+UPLOADED_PREFIX = "tch_"
+USABLE = frozenset({DatasetState.INGESTING, DatasetState.READY})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request that was found good: the teacher resolved, the options complete."""
+
+    name: str | None
+    teacher: ResolvedTeacher
+    options: JobOptions
+
+
+def plan_job(session: Session, catalogue: Catalogue, request: JobRequest) -> Plan:
+    """Resolve the teacher and check the options against it.
+
+    Raises:
+        UnknownTeacher: suggests the nearest names.
+        UnsupportedTeacher: says why.
+        InvalidFields: names every option at fault and its range.
+    """
+    teacher, limits = _resolve_teacher(session, catalogue, request.teacher)
+    rank = request.k if request.k is not None else min(DEFAULT_LORA_RANK, limits.max_lora_rank)
+    chosen = request.model_dump(include=set(TrainingOptions.model_fields))
+    options = JobOptions(**chosen, k=rank)
+    problems = check_against_teacher(options, limits)
+    if problems:
+        raise InvalidFields(*problems)
+    return Plan(request.name, teacher, options)
+
+
+def create_job(session: Session, catalogue: Catalogue, request: JobCreate) -> tuple[Job, bool]:
+    """A job on datasets that exist.
+
+    Returns:
+        The job, and whether workers could start it now (its datasets are ready).
+    """
+    plan = plan_job(session, catalogue, request)
+    probe_id = request.probe.dataset_id if request.probe else None
+    dataset = _usable_dataset(session, "dataset_id", request.dataset_id)
+    probe = _usable_dataset(session, "probe.dataset_id", probe_id) if probe_id else None
+    job = add_job(session, plan, dataset.id, probe_id)
+    is_ready = all(each.state is DatasetState.READY for each in (dataset, probe) if each is not None)
+    if is_ready:
+        mark_sent(session, "job", [job.id])
+    return job, is_ready
+
+
+def add_job(session: Session, plan: Plan, dataset_id: str, probe_dataset_id: str | None) -> Job:
+    """Store a planned job."""
+    job = Job(
+        id=new_id("job"),
+        name=plan.name,
+        teacher=plan.teacher.model_dump(mode="json"),
+        options=plan.options.model_dump(mode="json"),
+        dataset_id=dataset_id,
+        probe_dataset_id=probe_dataset_id,
+    )
+    job_queries.add_job(session, job)
+    return job
+
+
+def _resolve_teacher(
+    session: Session, catalogue: Catalogue, name: str
+) -> tuple[ResolvedTeacher, TeacherLimits]:
+    if not name.startswith(UPLOADED_PREFIX):
+        teacher = catalogue.find_teacher(name)
+        return teacher.resolve(), teacher.limits()
+    uploaded = find_teacher(session, name)
+    if uploaded is None:
+        raise UnknownTeacher(FieldProblem("teacher", f"there is no uploaded teacher {name}", input=name))
+    limits = catalogue.find_architecture(uploaded.architecture).limits(uploaded.image_size)
+    return resolve_uploaded(uploaded), limits
+
+
+def resolve_uploaded(teacher: Teacher) -> ResolvedTeacher:
+    """The form of an uploaded teacher that is kept in a job."""
+    return ResolvedTeacher(
+        name=teacher.name,
+        kind="uploaded",
+        source=teacher.key,
+        architecture=teacher.architecture,
+        image_size=teacher.image_size,
+        depth=teacher.depth,
+        embed_dim=teacher.embed_dim,
+        teacher_id=teacher.id,
+    )
+
+
+def _usable_dataset(session: Session, field: str, dataset_id: str) -> Dataset:
+    # Locked until the job is stored: a dataset that fails meanwhile must find the job that waits for it.
+    try:
+        dataset = dataset_queries.lock_dataset(session, dataset_id, shared=True)
+    except NotFound as error:
+        raise InvalidFields(FieldProblem(field, str(error), input=dataset_id)) from error
+    if dataset.state not in USABLE:
+        reason = (dataset.error or {}).get("message", "complete its upload first")
+        message = f"the dataset is {dataset.state.value}: {reason}"
+        raise InvalidFields(FieldProblem(field, message, "a dataset that is ready or ingesting", dataset_id))
+    return dataset

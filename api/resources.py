@@ -1,0 +1,48 @@
+"""What the services work with, opened once a process."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from celery import Celery
+from fastapi import Depends, Request
+
+from core.broker import make_celery
+from core.catalogue import Catalogue, load_catalogue
+from core.database import Database
+from core.settings import Settings
+from core.storage import Storage
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Connections and facts of a running API."""
+
+    settings: Settings
+    database: Database
+    storage: Storage
+    celery: Celery
+    catalogue: Catalogue
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Resources":
+        """Open everything; nothing is connected before it is used."""
+        return cls(
+            settings=settings,
+            database=Database(settings),
+            storage=Storage.from_settings(settings),
+            celery=make_celery(settings),
+            catalogue=load_catalogue(settings.teacher_catalogue),
+        )
+
+    def close(self) -> None:
+        """Close what holds connections."""
+        self.celery.close()
+        self.database.close()
+
+
+def _resources(request: Request) -> Resources:
+    resources: Resources = request.app.state.resources
+    return resources
+
+
+ResourcesDep = Annotated[Resources, Depends(_resources)]

@@ -1,0 +1,1 @@
+"""Teachers: router, schemas, service."""

@@ -1,0 +1,74 @@
+"""Validation errors of pydantic as problems of fields, the same for JSON bodies, queries and forms."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from core.errors import FieldProblem, InvalidFields
+from core.options import JobOptions, allowed_values
+
+Model = TypeVar("Model", bound=BaseModel)
+_BODY_PARTS = ("body", "query", "path", "header")
+_LONGEST_INPUT = 200
+
+
+def parse_fields(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """Build a model from a request's fields.
+
+    Raises:
+        InvalidFields: names every field at fault and what it may be.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InvalidFields(*field_problems(error.errors(include_url=False), model)) from error
+
+
+def parse_json(model: type[Model], body: bytes) -> Model:
+    """Build a model from a JSON body.
+
+    Raises:
+        InvalidFields: names every field at fault and what it may be.
+    """
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise InvalidFields(*field_problems(error.errors(include_url=False), model)) from error
+
+
+def field_problems(
+    errors: Iterable[ErrorDetails | dict[str, Any]], model: type[BaseModel] = JobOptions
+) -> list[FieldProblem]:
+    """One problem an error; the allowed range is read from the model's declaration."""
+    return [_problem(dict(error), model) for error in errors]
+
+
+def _problem(error: dict[str, Any], model: type[BaseModel]) -> FieldProblem:
+    path = [str(part) for part in error["loc"]]
+    if path and path[0] in _BODY_PARTS:
+        path = path[1:]
+    field = ".".join(path) or "body"
+    declared = model.model_fields.get(path[0]) if path else None
+    allowed = allowed_values(declared) if declared is not None else _allowed_by_error(error)
+    if error["type"] == "extra_forbidden":
+        allowed = ", ".join(model.model_fields)
+    return FieldProblem(field, error["msg"], allowed, _shown(error.get("input")))
+
+
+def _allowed_by_error(error: Mapping[str, Any]) -> str | None:
+    context = error.get("ctx") or {}
+    if "expected" in context:
+        return str(context["expected"])
+    words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    return next((f"{words[name]} {value}" for name, value in context.items() if name in words), None)
+
+
+def _shown(value: Any) -> Any:
+    """What was sent, if it is short and plain: an answer must not repeat a megabyte."""
+    if value is None or isinstance(value, bool | int | float):
+        return value if value == value and value not in (float("inf"), float("-inf")) else str(value)
+    if isinstance(value, str):
+        return value if len(value) <= _LONGEST_INPUT else f"{value[:_LONGEST_INPUT]}…"
+    return None
