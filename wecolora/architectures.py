@@ -8,6 +8,7 @@ Legend, here and in the other modules: B batch, N tokens, D embed_dim, K LoRA ra
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from torch import nn
 
@@ -123,7 +124,7 @@ def _adapted_matrices(block: nn.Module) -> Iterator[AdaptedMatrix]:
 def _splits(name: str, linear: nn.Linear, parent: nn.Module) -> tuple[int, ...]:
     width = linear.out_features
     if name == "in_proj" and hasattr(parent, "in_split"):
-        return tuple(parent.in_split)
+        return tuple(cast("list[int]", parent.in_split))
     if name == "qkv":
         return (width // 3,) * 3
     if name in {"kv", "w12"}:
@@ -140,9 +141,13 @@ def _alike_blocks(architecture: str, model: nn.Module) -> list[nn.Module]:
     if not isinstance(container, nn.Sequential | nn.ModuleList) or len(container) == 0:
         staged = any(hasattr(model, name) for name in ("stages", "layers"))
         if staged and any("attn" in name for name, _ in model.named_modules()):
-            raise UnsupportedArchitecture(architecture, "it is built of stages of different widths and resolutions")
+            raise UnsupportedArchitecture(
+                architecture, "it is built of stages of different widths and resolutions"
+            )
         if any(isinstance(module, nn.Conv2d) for module in model.modules()) and not staged:
-            raise UnsupportedArchitecture(architecture, "it is a convolutional network without transformer blocks")
+            raise UnsupportedArchitecture(
+                architecture, "it is a convolutional network without transformer blocks"
+            )
         raise UnsupportedArchitecture(architecture, "it has no single row of transformer blocks")
     blocks = list(container)
     first = _signature(blocks[0])

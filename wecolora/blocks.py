@@ -1,8 +1,10 @@
 """Steps 2 to 4 of Algorithm 1: which blocks the student keeps, and copying them."""
 
 import copy
+import itertools
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import nn
@@ -60,9 +62,11 @@ def check_layers(depth: int, layers: Sequence[int]) -> tuple[int, ...]:
         OutOfRange: when it is empty, not strictly ascending, or leaves 0 … L-1.
     """
     kept = tuple(layers)
-    ascending = all(left < right for left, right in zip(kept, kept[1:], strict=False))
+    ascending = all(left < right for left, right in itertools.pairwise(kept))
     if not kept or not ascending or kept[0] < 0 or kept[-1] >= depth:
-        raise OutOfRange("layers", list(kept), f"an ascending list of different block numbers from 0 to {depth - 1}")
+        raise OutOfRange(
+            "layers", list(kept), f"an ascending list of different block numbers from 0 to {depth - 1}"
+        )
     return kept
 
 
@@ -93,29 +97,26 @@ def copy_weights(teacher: nn.Module, blocks: Sequence[int]) -> nn.Module:
         student = copy.deepcopy(teacher)
     finally:
         teacher.blocks = original
-    student.blocks = type(original)(*_as_arguments(original, [copy.deepcopy(original[index]) for index in kept]))
+    copies = [copy.deepcopy(original[index]) for index in kept]
+    student.blocks = nn.Sequential(*copies) if isinstance(original, nn.Sequential) else nn.ModuleList(copies)
     _slice_depth_dependent(student, layout.architecture, layout.depth, kept)
     return student.eval()
 
 
-def _as_arguments(container: nn.Module, blocks: list[nn.Module]) -> list[object]:
-    # Sequential takes modules one by one, ModuleList takes one list.
-    return list(blocks) if isinstance(container, nn.Sequential) else [blocks]
-
-
-def _slice_depth_dependent(
-    student: nn.Module, architecture: str, depth: int, kept: tuple[int, ...]
-) -> None:
+def _slice_depth_dependent(student: nn.Module, architecture: str, depth: int, kept: tuple[int, ...]) -> None:
     """Cut what lies outside the blocks but counts them; refuse what cannot be cut."""
     feature_info = getattr(student, "feature_info", None)
     if isinstance(feature_info, list) and len(feature_info) == depth:
-        student.feature_info = [
-            {**feature_info[teacher_index], "module": f"blocks.{index}"} for index, teacher_index in enumerate(kept)
+        # timm keeps plain data here, which the type of nn.Module does not foresee.
+        kept_info: Any = [
+            {**feature_info[teacher_index], "module": f"blocks.{index}"}
+            for index, teacher_index in enumerate(kept)
         ]
+        student.feature_info = kept_info
     for path, module in student.named_modules():
         if path.startswith("blocks.") or getattr(module, "depth", None) != depth:
             continue
-        module.depth = len(kept)  # type: ignore[assignment]
+        module.depth = len(kept)
         index = torch.tensor(kept)
         for name, parameter in list(module.named_parameters(recurse=False)):
             axes = [axis for axis, size in enumerate(parameter.shape) if size == depth]

@@ -1,14 +1,21 @@
 """The settings of one distillation, checked when built."""
 
-from typing import Annotated, Literal, Self
+from enum import StrEnum
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import annotated_types
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from wecolora.blocks import BlockPolicy
+from wecolora.errors import OutOfRange
 from wecolora.losses import LossPlace
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
+
+# Names that users know from the paper, where they differ from the fields' own.
+OPTION_NAMES = {"compression_factor": "r", "lora_rank": "k", "learning_rate": "lr"}
 
 # Few images still deserve enough optimiser steps: an epoch has at least this many while batches stay reasonable.
 _STEPS_PER_EPOCH = 20
@@ -82,3 +89,48 @@ class DistillConfig(BaseModel):
             return min(self.batch_size, images)
         wanted = images // (_STEPS_PER_EPOCH * self.accumulate)
         return min(max(_SMALLEST_BATCH, min(_LARGEST_BATCH, wanted)), images)
+
+
+def explain(error: ValidationError) -> OutOfRange:
+    """The first fault of a rejected configuration, with the range that the field allows."""
+    fault = error.errors()[0]
+    location = [str(part) for part in fault["loc"]]
+    field = location[0] if location else "warmup_epochs"
+    name = OPTION_NAMES.get(field, field)
+    if not location:
+        return OutOfRange(
+            name, fault["input"].get(field), str(fault["ctx"]["error"]).split("must be ", 1)[-1]
+        )
+    return OutOfRange(name, fault["input"], allowed_values(field))
+
+
+def allowed_values(field: str) -> str:
+    """A field's range in words, read off the model itself."""
+    if field not in DistillConfig.model_fields:
+        return f"one of the fields {', '.join(DistillConfig.model_fields)}"
+    info = DistillConfig.model_fields[field]
+    limits = [
+        item for argument in get_args(info.annotation) for item in getattr(argument, "__metadata__", ())
+    ]
+    words = []
+    for limit in [*info.metadata, *_flatten(limits)]:
+        match limit:
+            case annotated_types.Ge(ge=bound):
+                words.append(f"at least {bound}")
+            case annotated_types.Gt(gt=bound):
+                words.append(f"more than {bound}")
+            case annotated_types.Le(le=bound):
+                words.append(f"at most {bound}")
+            case _:
+                continue
+    return " and ".join(words) if words else _choices(info.annotation)
+
+
+def _flatten(items: list[object]) -> list[object]:
+    return [inner for item in items for inner in (item.metadata if isinstance(item, FieldInfo) else [item])]
+
+
+def _choices(annotation: object) -> str:
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return " or ".join(annotation)
+    return " or ".join(str(choice) for choice in get_args(annotation) if choice is not type(None))

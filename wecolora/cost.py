@@ -103,7 +103,7 @@ def count_gmacs(model: nn.Module) -> float:
             torch.func.functional_call(model, empty, (images,))
     finally:
         model.train(mode)
-    return counter.get_total_flops() / 2e9
+    return float(counter.get_total_flops()) / 2e9
 
 
 def measure_latencies(models: Sequence[nn.Module], device: torch.device, seconds: float = 1.0) -> list[float]:
@@ -114,7 +114,9 @@ def measure_latencies(models: Sequence[nn.Module], device: torch.device, seconds
         device: that they lie on.
         seconds: to spend on each model, warm-up aside.
     """
-    inputs = [torch.randn(1, 3, image_size_of(model), image_size_of(model), device=device) for model in models]
+    inputs = [
+        torch.randn(1, 3, image_size_of(model), image_size_of(model), device=device) for model in models
+    ]
     times: list[list[float]] = [[] for _ in models]
     with torch.inference_mode():
         for _ in range(2):
@@ -146,7 +148,9 @@ def _cost(
     parameters = sum(parameter.numel() for parameter in module.parameters())
     trainable = trainable_parameters
     if trainable is None:
-        trainable = _trained(source) or sum(p.numel() for p in module.parameters() if p.requires_grad) or parameters
+        trainable = (
+            _trained(source) or sum(p.numel() for p in module.parameters() if p.requires_grad) or parameters
+        )
     return ModelCost(
         architecture=architecture_name(module),
         depth=len(module.blocks) if hasattr(module, "blocks") else 0,  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,12 +68,12 @@ class DistillResult:
     Attributes:
         student: the merged student, on the CPU.
         report: what was done and measured; the content of ``report.json``.
-        student_dir: timm folder of the student.
+        student_dir: timm folder of the student; None when no output folder was given.
     """
 
     student: nn.Module
     report: dict[str, object]
-    student_dir: Path
+    student_dir: Path | None
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def distill(
     teacher: nn.Module | TeacherSpec | str | Path,
     images: Path | str,
     *,
-    out: Path | str,
+    out: Path | str | None = None,
     config: DistillConfig | None = None,
     resume: bool = False,
     on_progress: ProgressCallback | None = None,
@@ -107,7 +108,7 @@ def distill(
         teacher: a timm model, or what `load_teacher` takes.
         images: folder of unlabelled images, searched with its subfolders.
         out: folder for ``student/``, ``adapter.safetensors``, ``metrics.jsonl``, ``report.json`` and, until the run
-            has ended, ``checkpoint.safetensors``.
+            has ended, ``checkpoint.safetensors``; None keeps the student in memory only.
         config: the settings; or give its fields as ``options``: ``compression_factor=2, lora_rank=128``.
         resume: go on from the folder's checkpoint, if there is one.
         on_progress: called after every step; it may raise `Interrupted` to stop the run with a checkpoint.
@@ -125,11 +126,28 @@ def distill(
     settings = config if config is not None else DistillConfig.model_validate(options)
     if config is not None and options:
         raise TypeError(f"give either config or single options, not both: {', '.join(options)}")
-    folder = Path(out)
-    _check_output(folder, resume)
+    if out is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            result = _distill(
+                teacher, Path(images), Path(scratch), settings, False, on_progress, checkpoint_seconds
+            )
+            return DistillResult(result.student, result.report, None)
+    _check_output(Path(out), resume)
+    return _distill(teacher, Path(images), Path(out), settings, resume, on_progress, checkpoint_seconds)
+
+
+def _distill(
+    teacher: nn.Module | TeacherSpec | str | Path,
+    images: Path,
+    folder: Path,
+    settings: DistillConfig,
+    resume: bool,
+    on_progress: ProgressCallback | None,
+    checkpoint_seconds: float,
+) -> DistillResult:
     notify = on_progress or (lambda progress: None)
     started = time.perf_counter()
-    plan = _prepare(teacher, Path(images), settings, notify)
+    plan = _prepare(teacher, images, settings, notify)
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
         plan.student,
@@ -156,14 +174,19 @@ def _check_output(folder: Path, resume: bool) -> None:
 
 
 def _prepare(
-    teacher: nn.Module | TeacherSpec | str | Path, images: Path, config: DistillConfig, notify: ProgressCallback
+    teacher: nn.Module | TeacherSpec | str | Path,
+    images: Path,
+    config: DistillConfig,
+    notify: ProgressCallback,
 ) -> _Plan:
     """Check everything that can be checked before training, cheapest first."""
     device = resolve_device(config.device)
     teacher_model = teacher if isinstance(teacher, nn.Module) else load_teacher(_with_size(teacher, config))
     layout = describe_transformer(teacher_model)
     if isinstance(teacher, nn.Module) and config.image_size not in (None, image_size_of(teacher)):
-        raise OutOfRange("image_size", config.image_size, f"{image_size_of(teacher)}, the size this model was built for")
+        raise OutOfRange(
+            "image_size", config.image_size, f"{image_size_of(teacher)}, the size this model was built for"
+        )
     blocks = (
         select_blocks(layout.depth, config.compression_factor, config.policy)
         if config.layers is None
@@ -206,7 +229,12 @@ def _with_size(teacher: TeacherSpec | str | Path, config: DistillConfig) -> Teac
 
 
 def _train(
-    trainer: Trainer, plan: _Plan, folder: Path, resume: bool, notify: ProgressCallback, checkpoint_seconds: float
+    trainer: Trainer,
+    plan: _Plan,
+    folder: Path,
+    resume: bool,
+    notify: ProgressCallback,
+    checkpoint_seconds: float,
 ) -> int:
     """Run the steps that are left; returns the step that it started from."""
     file = folder / "checkpoint.safetensors"
@@ -268,7 +296,9 @@ def _deliver(plan: _Plan, trainer: Trainer, folder: Path, notify: ProgressCallba
     return _report(plan, trainer, costs, unmerged_gmacs)
 
 
-def _report(plan: _Plan, trainer: Trainer, costs: list[ModelCost], unmerged_gmacs: float) -> dict[str, object]:
+def _report(
+    plan: _Plan, trainer: Trainer, costs: list[ModelCost], unmerged_gmacs: float
+) -> dict[str, object]:
     schedule = plan.schedule
     last_epoch = trainer.losses[-schedule.steps_per_epoch :]
     return {

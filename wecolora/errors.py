@@ -109,8 +109,10 @@ class NoImages(WecoloraError):
     def __init__(self, folder: str, skipped: int = 0) -> None:
         self.folder = folder
         self.skipped = skipped
-        found = f"{skipped} files could not be decoded" if skipped else "no image files were found"
-        super().__init__(f"{folder}: {found}; JPEG, PNG, WebP, TIFF and BMP files are read, in any subfolder.")
+        found = f"none of its {skipped} image files can be decoded" if skipped else "no image files are there"
+        super().__init__(
+            f"{folder}: {found}; JPEG, PNG, WebP, TIFF and BMP files are read, in any subfolder."
+        )
 
 
 class LabelsRequired(WecoloraError):
@@ -122,7 +124,9 @@ class LabelsRequired(WecoloraError):
     def __init__(self, folder: str, reason: str) -> None:
         self.folder = folder
         self.reason = reason
-        super().__init__(f"{folder} cannot be probed: {reason}. A probe needs one folder a class (CLASS/image.jpg).")
+        super().__init__(
+            f"{folder} cannot be probed: {reason}. A probe needs one folder a class (CLASS/image.jpg)."
+        )
 
 
 class TokenShapeMismatch(WecoloraError):
@@ -133,7 +137,9 @@ class TokenShapeMismatch(WecoloraError):
     def __init__(self, student: Sequence[int], teacher: Sequence[int]) -> None:
         self.student = tuple(student)
         self.teacher = tuple(teacher)
-        super().__init__(f"student tokens are {list(student)}, teacher tokens {list(teacher)}: they must agree.")
+        super().__init__(
+            f"student tokens are {list(student)}, teacher tokens {list(teacher)}: they must agree."
+        )
 
 
 class CheckpointMismatch(WecoloraError):
@@ -145,7 +151,8 @@ class CheckpointMismatch(WecoloraError):
     def __init__(self, differences: Sequence[str]) -> None:
         self.differences = tuple(differences)
         super().__init__(
-            "the checkpoint belongs to a run with other settings: " + "; ".join(differences)
+            "the checkpoint belongs to a run with other settings: "
+            + "; ".join(differences)
             + ". Use the same settings, or another --out folder."
         )
 
@@ -158,7 +165,9 @@ class OutputExists(WecoloraError):
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        super().__init__(f"{folder} already holds a run: add --resume to go on with it, or choose another --out.")
+        super().__init__(
+            f"{folder} already holds a run: add --resume to go on with it, or choose another --out."
+        )
 
 
 class OutOfMemory(WecoloraError):

@@ -9,6 +9,7 @@ import timm
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from timm.models._input import get_model_args
 from torch import nn
 
 from wecolora.architectures import architecture_name, describe_transformer
@@ -31,11 +32,16 @@ def check_buildable(student: nn.Module) -> None:
         UnsupportedArchitecture: when it cannot; the reason says what differs.
     """
     layout = describe_transformer(student)
-    arguments = dict(getattr(student, "_model_args", {}))
-    arguments.pop("pretrained_strict", None)
+    arguments = {**get_model_args(student), "depth": layout.depth}
+    try:
+        json.dumps(arguments)
+    except TypeError as error:
+        raise UnsupportedArchitecture(
+            layout.architecture, f"it was built with an argument that config.json cannot hold ({error})"
+        ) from error
     try:
         with torch.device("meta"):
-            rebuilt = timm.create_model(layout.architecture, **{**arguments, "depth": layout.depth})
+            rebuilt = timm.create_model(layout.architecture, **arguments)
     except (TypeError, RuntimeError, AssertionError, ValueError) as error:
         raise UnsupportedArchitecture(
             layout.architecture, f"timm cannot build it with {layout.depth} blocks ({error})"
@@ -51,9 +57,7 @@ def check_buildable(student: nn.Module) -> None:
             )
 
 
-def export_student(
-    student: nn.Module, folder: Path, provenance: Mapping[str, object] | None = None
-) -> Path:
+def export_student(student: nn.Module, folder: Path, provenance: Mapping[str, object] | None = None) -> Path:
     """Write ``config.json`` and ``model.safetensors``, load them back with timm and compare every tensor.
 
     The folder appears whole or not at all.
@@ -79,6 +83,8 @@ def export_student(
     timm.models.save_for_hf(
         student, str(partial), model_config=extra, model_args={"depth": depth}, safe_serialization=True
     )
+    # safetensors makes its files readable by their owner only; a delivered model is for others too.
+    (partial / "model.safetensors").chmod(0o644)
     try:
         _check_loads_back(student, partial)
     except ExportFailed:
@@ -120,6 +126,7 @@ def export_adapter(student: nn.Module, file: Path, blocks: Sequence[int]) -> Pat
     tensors = {name: tensor.cpu().contiguous() for name, tensor in adapter_state(student).items()}
     partial = file.with_name(f".{file.name}.partial")
     save_file(tensors, partial, metadata={_ADAPTER: json.dumps(facts)})
+    partial.chmod(0o644)
     partial.replace(file)
     return file
 
@@ -143,4 +150,3 @@ def load_adapter(teacher: nn.Module, file: Path) -> nn.Module:
         for name, parameter in parameters.items():
             parameter.copy_(reader.get_tensor(name))
     return student
-

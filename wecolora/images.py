@@ -221,7 +221,7 @@ class AugmentedImages(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, key: tuple[int, int]) -> Tensor:  # type: ignore[override]
+    def __getitem__(self, key: tuple[int, int]) -> Tensor:
         """The view of one image in one epoch, [3, S, S]."""
         epoch, index = key
         with torch.random.fork_rng(devices=[]):

@@ -30,9 +30,9 @@ class LoRALinear(nn.Module):
         self.base = base.requires_grad_(False)
         self.lora_rank = lora_rank
         self.splits = splits
-        options = {"device": base.weight.device, "dtype": base.weight.dtype}
-        self.lora_A = nn.Parameter(torch.empty(len(splits) * lora_rank, base.in_features, **options))
-        self.lora_B = nn.Parameter(torch.zeros(base.out_features, lora_rank, **options))
+        like = base.weight.new_empty
+        self.lora_A = nn.Parameter(like(len(splits) * lora_rank, base.in_features))
+        self.lora_B = nn.Parameter(like(base.out_features, lora_rank).zero_())
 
     @property
     def in_features(self) -> int:
@@ -68,18 +68,23 @@ class LoRALinear(nn.Module):
             [..., d_out].
         """
         low = F.linear(x, self.lora_A)
-        pairs = zip(low.split(self.lora_rank, dim=-1), self.lora_B.split(self.splits), strict=True)
+        pairs = zip(
+            torch.split(low, self.lora_rank, dim=-1), torch.split(self.lora_B, list(self.splits)), strict=True
+        )
         updates = [F.linear(part, rows) for part, rows in pairs]
         update = updates[0] if len(updates) == 1 else torch.cat(updates, dim=-1)
-        return self.base(x) + update
+        return F.linear(x, self.base.weight, self.base.bias) + update
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
         """The plain layer with W ⊕ B·A (step 16), summed in float64 and rounded once."""
         base = self.base
         linear = nn.Linear(
-            base.in_features, base.out_features, bias=base.bias is not None,
-            device=base.weight.device, dtype=base.weight.dtype,
+            base.in_features,
+            base.out_features,
+            bias=base.bias is not None,
+            device=base.weight.device,
+            dtype=base.weight.dtype,
         )
         update = stacked_product(self.lora_B.double(), self.lora_A.double(), self.splits)
         linear.weight.copy_(base.weight.double() + update)
@@ -100,7 +105,7 @@ def stacked_product(lora_B: Tensor, lora_A: Tensor, splits: tuple[int, ...]) -> 
         [sum(splits), d_in].
     """
     rank = lora_B.shape[1]
-    pairs = zip(lora_B.split(splits), lora_A.split(rank), strict=True)
+    pairs = zip(torch.split(lora_B, list(splits)), torch.split(lora_A, rank), strict=True)
     return torch.cat([rows @ columns for rows, columns in pairs])
 
 
@@ -127,10 +132,10 @@ def add_lora(student: nn.Module, lora_rank: int, seed: int = 0) -> nn.Module:
     student.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
     for block in student.blocks:  # type: ignore[union-attr]
-        for path, linear, splits in list(adapted_linears(block)):  # type: ignore[arg-type]
+        for path, linear, splits in list(adapted_linears(block)):
             layer = LoRALinear(linear, lora_rank, splits)
             _initialise(layer, generator)
-            block.set_submodule(path, layer)  # type: ignore[union-attr]
+            block.set_submodule(path, layer)
     return student
 
 

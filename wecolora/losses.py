@@ -53,7 +53,7 @@ class TokenReader:
     @contextmanager
     def attached(self) -> "Iterator[TokenReader]":
         """Attach to the model for the time of a run."""
-        last_block = self.model.blocks[-1]  # type: ignore[index]
+        last_block: nn.Module = self.model.blocks[-1]  # type: ignore[index, assignment]
         handle = last_block.register_forward_hook(self._catch)
         try:
             yield self

@@ -101,9 +101,12 @@ def linear_probe(
     resolved = resolve_device(device)
     preprocessing = preprocessing_of(module)
     features = [
-        extract_features(module, part.paths, preprocessing, resolved, batch_size) for part in (train_set, test_set)
+        extract_features(module, part.paths, preprocessing, resolved, batch_size)
+        for part in (train_set, test_set)
     ]
-    return _fit_and_test(features, [_numbers(part, classes) for part in (train_set, test_set)], len(classes), seed)
+    return _fit_and_test(
+        features, [_numbers(part, classes) for part in (train_set, test_set)], len(classes), seed
+    )
 
 
 def find_labelled(folder: Path) -> LabelledImages:
@@ -122,7 +125,11 @@ def find_labelled(folder: Path) -> LabelledImages:
 
 @torch.inference_mode()
 def extract_features(
-    model: nn.Module, paths: list[Path], preprocessing: Preprocessing, device: torch.device, batch_size: int = 64
+    model: nn.Module,
+    paths: list[Path],
+    preprocessing: Preprocessing,
+    device: torch.device,
+    batch_size: int = 64,
 ) -> np.ndarray:
     """Pooled features of image files.
 
@@ -154,7 +161,9 @@ def extract_features(
 def _split(labelled: LabelledImages, folder: Path, seed: int) -> tuple[LabelledImages, LabelledImages]:
     smallest = min(labelled.labels.count(name) for name in set(labelled.labels))
     if smallest < 2:
-        raise LabelsRequired(str(folder), "a class has a single image, which cannot be split into training and test")
+        raise LabelsRequired(
+            str(folder), "a class has a single image, which cannot be split into training and test"
+        )
     indices = np.arange(len(labelled.paths))
     classes = len(set(labelled.labels))
     size = max(classes, round(_TEST_SHARE * len(indices)))
@@ -199,7 +208,9 @@ def _choose_strength(
     fitted, held_out, fitted_labels, held_out_labels = train_test_split(
         features, labels, test_size=size, stratify=labels, random_state=seed % 2**32
     )
-    accuracies = [_fit(fitted, fitted_labels, strength).score(held_out, held_out_labels) for strength in STRENGTHS]
+    accuracies = [
+        _fit(fitted, fitted_labels, strength).score(held_out, held_out_labels) for strength in STRENGTHS
+    ]
     best = int(np.argmax(accuracies))
     return STRENGTHS[best], float(accuracies[best])
 

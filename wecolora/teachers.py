@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
@@ -122,7 +122,9 @@ def _from_name(spec: TeacherSpec) -> nn.Module:
     if not spec.pretrained:
         return _build(base, pretrained=False, spec=spec)
     if not timm.models.is_model_pretrained(name):
-        raise InvalidCheckpoint(name, "timm has no pretrained weights for it; give a .safetensors file of your own")
+        raise InvalidCheckpoint(
+            name, "timm has no pretrained weights for it; give a .safetensors file of your own"
+        )
     try:
         return _build(name, pretrained=True, spec=spec)
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError) as error:
@@ -133,14 +135,17 @@ def _from_folder(folder: Path, spec: TeacherSpec) -> nn.Module:
     config, weights = folder / "config.json", folder / "model.safetensors"
     for file in (config, weights):
         if not file.is_file():
-            raise InvalidCheckpoint(str(folder), f"it has no {file.name}; a timm folder holds config.json and "
-                                    "model.safetensors")
+            raise InvalidCheckpoint(
+                str(folder), f"it has no {file.name}; a timm folder holds config.json and model.safetensors"
+            )
     try:
         architecture = json.loads(config.read_text())["architecture"]
     except (ValueError, KeyError) as error:
         raise InvalidCheckpoint(str(config), f"it is not a timm config ({_first_line(error)})") from error
     if not timm.is_model(architecture):
-        raise UnknownTeacher(str(architecture), difflib.get_close_matches(architecture, timm.list_models(), n=3))
+        raise UnknownTeacher(
+            str(architecture), difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        )
     read_state(weights)
     try:
         return _build(f"local-dir:{folder}", pretrained=True, spec=spec)
@@ -151,7 +156,8 @@ def _from_folder(folder: Path, spec: TeacherSpec) -> nn.Module:
 def _from_file(file: Path, spec: TeacherSpec) -> nn.Module:
     if file.suffix in {".pt", ".pth", ".bin", ".ckpt", ".pkl"}:
         raise InvalidCheckpoint(
-            str(file), "pickle files can run code when they are read; convert it with safetensors.torch.save_file"
+            str(file),
+            "pickle files can run code when they are read; convert it with safetensors.torch.save_file",
         )
     if file.suffix != ".safetensors":
         raise InvalidCheckpoint(str(file), "it is no .safetensors file")
@@ -171,20 +177,27 @@ def _from_file(file: Path, spec: TeacherSpec) -> nn.Module:
         "state_dict": state,
         "num_classes": arguments["num_classes"],
         "label_offset": None,
+        # What timm says of its own weights of this architecture does not hold for the user's.
+        **dict.fromkeys(("tag", "license", "description", "origin_url", "hf_hub_id", "url", "notes")),
         **_grid_of(empty, state),
     }
     try:
         model = _build(
-            spec.architecture, pretrained=True, spec=TeacherSpec(spec.architecture),
-            pretrained_cfg_overlay=overlay, **arguments,
+            spec.architecture,
+            pretrained=True,
+            spec=TeacherSpec(spec.architecture),
+            pretrained_cfg_overlay=overlay,
+            **arguments,
         )
     except (RuntimeError, KeyError, ValueError) as error:
         raise InvalidCheckpoint(str(file), _mismatch(error, spec.architecture)) from error
-    model.pretrained_cfg.pop("state_dict", None)
+    cast("dict[str, Any]", model.pretrained_cfg).pop("state_dict", None)
     return model
 
 
-def _build(name: str, *, pretrained: bool, spec: TeacherSpec, empty: bool = False, **arguments: Any) -> nn.Module:
+def _build(
+    name: str, *, pretrained: bool, spec: TeacherSpec, empty: bool = False, **arguments: Any
+) -> nn.Module:
     """timm.create_model with the image size that was asked for, its errors turned into ours."""
     if spec.image_size is not None:
         arguments.setdefault("img_size", spec.image_size)
@@ -199,9 +212,13 @@ def _build(name: str, *, pretrained: bool, spec: TeacherSpec, empty: bool = Fals
             raise
         base = name.split(".", 1)[0]
         describe_transformer(timm.create_model(base, pretrained=False))
-        raise OutOfRange("image_size", spec.image_size, "left out", "this architecture has no fixed input") from error
+        raise OutOfRange(
+            "image_size", spec.image_size, "left out", "this architecture has no fixed input"
+        ) from error
     except AssertionError as error:
-        raise OutOfRange("image_size", arguments.get("img_size"), "a multiple of the patch size", str(error)) from error
+        raise OutOfRange(
+            "image_size", arguments.get("img_size"), "a multiple of the patch size", str(error)
+        ) from error
     check_image_size(model, spec.image_size)
     return model
 
@@ -210,7 +227,9 @@ def check_image_size(model: nn.Module, image_size: int | None) -> None:
     """Raise `OutOfRange` when whole patches do not fill the image, or fewer than 2 × 2 do."""
     patch = patch_size_of(model)
     if image_size is not None and (image_size % patch or image_size < 2 * patch):
-        raise OutOfRange("image_size", image_size, f"a multiple of {patch}, at least {2 * patch}", "the patch size")
+        raise OutOfRange(
+            "image_size", image_size, f"a multiple of {patch}, at least {2 * patch}", "the patch size"
+        )
 
 
 def read_state(file: Path) -> dict[str, Tensor]:

@@ -32,7 +32,7 @@ def import_torchvision() -> bool:
     if _fragment is not None:
         return True
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except RuntimeError as error:
         if _MISSING_OPERATOR not in str(error):
             raise
@@ -40,9 +40,11 @@ def import_torchvision() -> bool:
         return False
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]
-    _fragment = torch.library.Library("torchvision", "FRAGMENT")  # noqa: TOR901
+    _fragment = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for operator in _SCHEMAS:
-        _fragment.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _fragment.define(  # type: ignore[no-untyped-call]
+            f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        )
     import torchvision  # noqa: F401
 
     return True

@@ -65,7 +65,12 @@ class Trainer:
     """
 
     def __init__(
-        self, student: nn.Module, teacher: nn.Module, images: AugmentedImages, schedule: Schedule, setting: Setting
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        images: AugmentedImages,
+        schedule: Schedule,
+        setting: Setting,
     ) -> None:
         self.student = student.to(setting.device).eval()  # eval: no dropout, so that only the pairs learn
         self.teacher = teacher.to(setting.device).eval().requires_grad_(False)
@@ -136,13 +141,15 @@ class Trainer:
         processes = self.setting.loader_processes
         return DataLoader(
             self.images,
-            batch_sampler=list(self.schedule.micro_batches(self.step)),  # type: ignore[arg-type]
+            batch_sampler=list(self.schedule.micro_batches(self.step)),
             num_workers=processes,
             pin_memory=self.setting.device.type == "cuda",
             multiprocessing_context="fork" if processes else None,
         )
 
-    def _one_step(self, batches: Iterator[Tensor], read_student: TokenReader, read_teacher: TokenReader) -> StepResult:
+    def _one_step(
+        self, batches: Iterator[Tensor], read_student: TokenReader, read_teacher: TokenReader
+    ) -> StepResult:
         started = time.perf_counter()
         learning_rate = self.schedule.learning_rate(self.step)
         for group in self.optimizer.param_groups:
