@@ -1,4 +1,3 @@
-# ruff: noqa: N818 - named for what happened (house style), not for being an error
 """What can go wrong, as one tree of classes that carry data.
 
 `api/problems.py` is the one place that turns them into HTTP; nothing here knows of it beyond the status code.

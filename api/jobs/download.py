@@ -1,8 +1,8 @@
 """Sending an artefact from the object store."""
 
-from collections.abc import Mapping
 from urllib.parse import quote
 
+from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
 from api.jobs.ranges import ByteRange, RangeNotSatisfiable, names_etag, parse_range
@@ -31,27 +31,28 @@ def locate(resources: Resources, job_id: str, name: str) -> Artifact:
     return artifact
 
 
-def respond(resources: Resources, artifact: Artifact, request: Mapping[str, str], path: str) -> Response:
+def respond(resources: Resources, artifact: Artifact, request: Request) -> Response:
     """Answer 200, 206, 304 or 416, as the request's headers ask."""
     etag = f'"{artifact.sha256}"'
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache"}
-    if names_etag(request.get("if-none-match"), etag):
+    if names_etag(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     # A range of another version would be glued to the wrong bytes.
-    wanted = request.get("range") if request.get("if-range", etag) == etag else None
+    wanted = request.headers.get("range") if request.headers.get("if-range", etag) == etag else None
     try:
         part = parse_range(wanted, artifact.size_bytes)
     except RangeNotSatisfiable as error:
         unsatisfied = {"Content-Range": f"bytes */{artifact.size_bytes}"}
-        return problem_response(path, error.status, error.code, error.title, str(error), headers=unsatisfied)
+        return problem_response(
+            request.url.path, error.status, error.code, error.title, str(error), headers=unsatisfied
+        )
     sent = part or ByteRange(0, artifact.size_bytes)
     if part is not None:
         headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{artifact.size_bytes}"
     headers["Content-Length"] = str(sent.end - sent.start)
     headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(artifact.name)}"
-    return StreamingResponse(
-        resources.storage.iter_range(artifact.key, sent.start, sent.end),
-        status_code=206 if part else 200,
-        headers=headers,
-        media_type=artifact.content_type,
-    )
+    status = 206 if part else 200
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers, media_type=artifact.content_type)
+    chunks = resources.storage.iter_range(artifact.key, sent.start, sent.end)
+    return StreamingResponse(chunks, status, headers, artifact.content_type)

@@ -8,7 +8,7 @@ from core.errors import ServiceError
 _SINGLE_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
 
 
-class RangeNotSatisfiable(ServiceError):  # noqa: N818
+class RangeNotSatisfiable(ServiceError):
     """The range lies outside the file."""
 
     code = "range_not_satisfiable"

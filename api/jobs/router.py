@@ -143,4 +143,4 @@ def list_artifacts(job_id: str, resources: ResourcesDep) -> ArtifactList:
 async def get_artifact(request: Request, job_id: str, name: str, resources: ResourcesDep) -> Response:
     """Download a file; one `Range` may be asked for."""
     artifact = await run_in_threadpool(download.locate, resources, job_id, name)
-    return download.respond(resources, artifact, request.headers, request.url.path)
+    return download.respond(resources, artifact, request)

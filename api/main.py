@@ -1,0 +1,85 @@
+"""The application: `uvicorn api.main:app`."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import RedirectResponse
+from fastapi_offline import FastAPIOffline
+
+from api import problems
+from api.datasets.router import router as datasets
+from api.guards import RequestGuard, SecurityHeaders
+from api.health.router import router as health
+from api.jobs.router import router as jobs
+from api.resources import Resources
+from api.teachers.router import router as teachers
+from core.settings import Settings, get_settings
+
+TITLE = "WeCoLoRA"
+VERSION = "0.1.0"
+DESCRIPTION = (
+    "Distil a vision transformer on unlabelled images: upload, start a job, watch it, download the student."
+)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """An application with its own resources, opened when it starts."""
+    chosen = settings or get_settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        logging.getLogger("api").setLevel(chosen.log_level)
+        app.state.resources = Resources.open(chosen)
+        try:
+            yield
+        finally:
+            app.state.resources.close()
+
+    # The documentation page is served from a package: FastAPI's own loads its scripts from the internet.
+    app = FastAPIOffline(
+        docs_url="/docs",
+        redoc_url=None,
+        title=TITLE,
+        version=VERSION,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        responses=problems.RESPONSES,
+    )
+    problems.install(app)
+    app.add_middleware(RequestGuard, settings=chosen)
+    app.add_middleware(SecurityHeaders)
+    for router in (datasets, jobs, teachers, health):
+        app.include_router(router)
+    app.add_api_route("/", _to_docs, include_in_schema=False)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+async def _to_docs() -> RedirectResponse:
+    return RedirectResponse("/docs", 307)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The document, with problems in the place of FastAPI's own validation errors."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        schemas = document["components"]["schemas"]
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        problem = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(problem.pop("$defs"))
+        schemas["Problem"] = problem
+        for path in document["paths"].values():
+            for operation in path.values():
+                operation["responses"].pop("422", None)
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+app = create_app()

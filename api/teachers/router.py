@@ -1,0 +1,45 @@
+"""Endpoints of teachers."""
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from api.resources import ResourcesDep
+from api.teachers import service
+from api.teachers.schemas import TeacherForm, TeacherList, TeacherOut
+
+router = APIRouter(prefix="/teachers", tags=["teachers"])
+MAX_FORM_FIELDS = 10
+
+
+def _upload_body() -> dict[str, object]:
+    schema = TeacherForm.model_json_schema()
+    file = {"type": "string", "format": "binary", "description": "A safetensors file; no pickles."}
+    schema["properties"] = {"file": file, **schema["properties"]}
+    schema["required"] = ["file", *schema["required"]]
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+@router.get("")
+def list_teachers(resources: ResourcesDep) -> TeacherList:
+    """The user's own teachers, then the catalogue."""
+    with resources.database.read() as session:
+        return TeacherList(data=service.list_teachers(session, resources.catalogue))
+
+
+@router.get("/{teacher_id}")
+def get_teacher(teacher_id: str, resources: ResourcesDep) -> TeacherOut:
+    """One teacher, by id, name or alias."""
+    with resources.database.read() as session:
+        return service.get_teacher(session, resources.catalogue, teacher_id)
+
+
+@router.post("", status_code=201, response_model=TeacherOut, openapi_extra=_upload_body())
+async def add_teacher(request: Request, response: Response, resources: ResourcesDep) -> TeacherOut:
+    """Upload a safetensors checkpoint of a timm architecture."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise HTTPException(415, "Send multipart/form-data.")
+    async with request.form(max_files=1, max_fields=MAX_FORM_FIELDS) as form:
+        teacher = await run_in_threadpool(service.add_teacher, resources, service.read_form(form))
+    response.headers["Location"] = f"/teachers/{teacher.id}"
+    return teacher
