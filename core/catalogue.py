@@ -1,0 +1,157 @@
+"""The teachers that come with the service, and what is known of architectures without loading torch."""
+
+import difflib
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.errors import FieldProblem, UnknownTeacher, UnsupportedTeacher
+from core.options import TeacherLimits
+
+BUILT_IN = Path(__file__).with_name("teacher_catalogue.json")
+SUGGESTIONS = 5
+
+
+class ResolvedTeacher(BaseModel):
+    """The teacher of a job as its row keeps it: all a worker needs to load it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    kind: Literal["timm", "bundled", "uploaded"]
+    source: str = Field(description="timm name, folder below the repository's root, or storage key.")
+    architecture: str
+    image_size: int
+    depth: int
+    embed_dim: int
+    teacher_id: str | None = None
+
+
+class Architecture(BaseModel):
+    """Shape of a supported architecture."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    family: str
+    depth: int
+    embed_dim: int
+    num_heads: int
+    max_lora_rank: int
+    patch_size: int
+    image_size: int
+    dynamic_image_size: bool = True
+    tensors: dict[str, list[int]] = Field(
+        default_factory=dict, description="Shapes by name; {i} is the block."
+    )
+
+    def limits(self, image_size: int | None = None) -> TeacherLimits:
+        """The ranges of a job's options."""
+        return TeacherLimits(
+            depth=self.depth,
+            max_lora_rank=self.max_lora_rank,
+            patch_size=self.patch_size,
+            image_size=image_size or self.image_size,
+            dynamic_image_size=self.dynamic_image_size,
+        )
+
+
+class CatalogueTeacher(BaseModel):
+    """One pretrained teacher."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    architecture: str
+    aliases: list[str] = Field(default_factory=list)
+    source: str | None = Field(None, description="Folder of a bundled teacher; unset: timm fetches it.")
+    family: str
+    depth: int
+    embed_dim: int
+    num_heads: int
+    max_lora_rank: int
+    patch_size: int
+    image_size: int
+    dynamic_image_size: bool = True
+    parameters: int
+    license: str | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+    description: str | None = None
+
+    def resolve(self) -> ResolvedTeacher:
+        """The form kept in a job."""
+        return ResolvedTeacher(
+            name=self.name,
+            kind="bundled" if self.source else "timm",
+            source=self.source or self.name,
+            architecture=self.architecture,
+            image_size=self.image_size,
+            depth=self.depth,
+            embed_dim=self.embed_dim,
+        )
+
+    def limits(self) -> TeacherLimits:
+        """The ranges of a job's options."""
+        return TeacherLimits(
+            depth=self.depth,
+            max_lora_rank=self.max_lora_rank,
+            patch_size=self.patch_size,
+            image_size=self.image_size,
+            dynamic_image_size=self.dynamic_image_size,
+        )
+
+
+class Catalogue(BaseModel):
+    """The catalogue file."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    teachers: list[CatalogueTeacher]
+    architectures: dict[str, Architecture]
+    unsupported: dict[str, str] = Field(default_factory=dict, description="Why, by architecture.")
+
+    def find_teacher(self, name: str) -> CatalogueTeacher:
+        """The teacher of that name or alias.
+
+        Raises:
+            UnsupportedTeacher: for a known architecture that cannot work; says why.
+            UnknownTeacher: otherwise; suggests the nearest names.
+        """
+        for teacher in self.teachers:
+            if name == teacher.name or name in teacher.aliases:
+                return teacher
+        self._refuse_unsupported(name, "teacher")
+        known = [name for teacher in self.teachers for name in (teacher.name, *teacher.aliases)]
+        raise UnknownTeacher(_unknown("teacher", name, known, "see GET /teachers"))
+
+    def find_architecture(self, name: str) -> Architecture:
+        """The architecture of that name.
+
+        Raises:
+            UnsupportedTeacher: for one that cannot work; says why.
+            UnknownTeacher: otherwise; suggests the nearest names.
+        """
+        if name in self.architectures:
+            return self.architectures[name]
+        self._refuse_unsupported(name, "architecture")
+        raise UnknownTeacher(_unknown("architecture", name, list(self.architectures), "a timm architecture"))
+
+    def _refuse_unsupported(self, name: str, field: str) -> None:
+        # A pretrained tag (`resnet50.a1_in1k`) does not change what the architecture is.
+        reason = self.unsupported.get(name) or self.unsupported.get(name.split(".")[0])
+        if reason:
+            raise UnsupportedTeacher(FieldProblem(field, f"{name} is not supported: {reason}", input=name))
+
+
+def _unknown(field: str, name: str, known: list[str], otherwise: str) -> FieldProblem:
+    near = difflib.get_close_matches(name, known, n=SUGGESTIONS, cutoff=0.5)
+    hint = f"; did you mean {', '.join(near)}?" if near else f"; {otherwise}"
+    return FieldProblem(field, f"there is no {field} {name!r}{hint}", ", ".join(near) or otherwise, name)
+
+
+@lru_cache(maxsize=4)
+def load_catalogue(path: Path | None = None) -> Catalogue:
+    """Read the catalogue once."""
+    return Catalogue.model_validate_json((path or BUILT_IN).read_bytes())

@@ -1,0 +1,61 @@
+"""Brings the database to the schema of this code: `python -m core.migrate`."""
+
+import logging
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, text
+
+from core.database import Database
+from core.settings import get_settings
+
+MIGRATIONS: Final = Path(__file__).resolve().parent.parent / "migrations"
+POSTGRES_LOCK: Final = 7_236_402
+"""Two instances that start together migrate one after the other."""
+
+log = logging.getLogger(__name__)
+
+
+def upgrade(engine: Engine) -> None:
+    """Upgrade to the newest revision; nothing happens when it is there already."""
+    config = _config()
+    with engine.execution_options(wecolora_writes=True).connect() as connection:
+        # On SQLite the transaction of a writer is the lock: begin it before anything is read.
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": POSTGRES_LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()
+
+
+def is_current(engine: Engine) -> bool:
+    """Whether the database has exactly the newest revision."""
+    return current_revision(engine) == newest_revision()
+
+
+def newest_revision() -> str | None:
+    """The newest revision that this code knows."""
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def current_revision(engine: Engine) -> str | None:
+    """The revision the database has; None for an empty one."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=get_settings().log_level)
+    upgrade(Database(get_settings()).engine)
+    log.info("the database is at revision %s", newest_revision())

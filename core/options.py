@@ -1,0 +1,146 @@
+"""What a user may ask of a job, with every range in one place."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import annotated_types
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+from core.errors import FieldProblem
+
+DEFAULT_LORA_RANK = 128
+LEAST_PATCHES = 2
+
+
+def _split_on_commas(value: object) -> object:
+    """A form sends `1,3,5` where JSON sends `[1, 3, 5]`."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+Layers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_split_on_commas)]
+
+
+class TrainingOptions(BaseModel):
+    """Everything but the rank: the teacher decides the largest one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    r: int = Field(
+        2, ge=1, le=1000, description="Compression factor: one block of r is kept. 1 to the depth."
+    )
+    policy: Literal["last-of-group", "first-of-group"] = Field(
+        "last-of-group", description="Which block of each group of r is kept."
+    )
+    layers: Layers | None = Field(
+        None,
+        min_length=1,
+        description="Explicit list of blocks to keep, counted from 0; replaces r and policy.",
+    )
+    epochs: int = Field(10, ge=1, le=1000, description="Passes over the images.")
+    lr: float | None = Field(None, gt=0, le=1, description="Peak learning rate; unset: chosen by the engine.")
+    warmup_epochs: float | None = Field(None, ge=0, le=1000, description="Unset: chosen by the engine.")
+    weight_decay: float = Field(0.05, ge=0, le=1, description="Weight decay of the adapters.")
+    batch_size: int | None = Field(None, ge=1, le=4096, description="Unset: what fits the device.")
+    accumulate: int = Field(1, ge=1, le=1024, description="Batches that make one step.")
+    image_size: int | None = Field(None, ge=1, le=4096, description="Pixels; a multiple of the patch size.")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="The same seed gives the same student.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="Arithmetic of the training.")
+    few_shot_ratio: float = Field(1.0, gt=0, le=1, description="Share of the images that is used.")
+    loss_place: Literal["before-norm", "after-norm"] = Field(
+        "before-norm", description="Compare tokens before or after the last norm."
+    )
+
+
+class JobOptions(TrainingOptions):
+    """The options of a job, complete."""
+
+    k: int = Field(DEFAULT_LORA_RANK, ge=1, le=65536, description="Rank of the adapters.")
+
+    def to_engine(self) -> dict[str, Any]:
+        """Arguments of the engine's `DistillConfig`."""
+        renamed = {"r": "compression_factor", "k": "lora_rank", "lr": "learning_rate"}
+        return {renamed.get(name, name): value for name, value in self.model_dump().items()}
+
+
+@dataclass(frozen=True)
+class TeacherLimits:
+    """What the teacher's architecture allows."""
+
+    depth: int
+    max_lora_rank: int
+    patch_size: int
+    image_size: int
+    dynamic_image_size: bool
+
+
+def check_against_teacher(options: JobOptions, limits: TeacherLimits) -> list[FieldProblem]:
+    """Every option that is in its own range but not in the teacher's."""
+    return [
+        *_check_depth(options, limits),
+        *_check_rank(options, limits),
+        *_check_image_size(options, limits),
+        *_check_warmup(options),
+    ]
+
+
+def _check_depth(options: JobOptions, limits: TeacherLimits) -> Iterator[FieldProblem]:
+    if options.r > limits.depth:
+        message = f"the teacher has {limits.depth} blocks"
+        yield FieldProblem("r", message, f"1 to {limits.depth}", options.r)
+    layers = list(options.layers or ())
+    allowed = f"0 to {limits.depth - 1}, each once, in ascending order"
+    if layers and (layers != sorted(set(layers)) or layers[-1] >= limits.depth):
+        message = f"blocks of a teacher with {limits.depth} blocks are counted from 0"
+        yield FieldProblem("layers", message, allowed, layers)
+
+
+def _check_rank(options: JobOptions, limits: TeacherLimits) -> Iterator[FieldProblem]:
+    if options.k > limits.max_lora_rank:
+        message = "a rank above the smaller side of a weight matrix adds nothing"
+        yield FieldProblem("k", message, f"1 to {limits.max_lora_rank}", options.k)
+
+
+def _check_image_size(options: JobOptions, limits: TeacherLimits) -> Iterator[FieldProblem]:
+    size, patch = options.image_size, limits.patch_size
+    if size is None:
+        return
+    if not limits.dynamic_image_size and size != limits.image_size:
+        message = "this teacher takes images of one size only"
+        yield FieldProblem("image_size", message, str(limits.image_size), size)
+    elif size % patch or size < LEAST_PATCHES * patch:
+        message = f"the teacher's patches are {patch} pixels wide"
+        yield FieldProblem("image_size", message, f"multiples of {patch} from {LEAST_PATCHES * patch}", size)
+
+
+def _check_warmup(options: JobOptions) -> Iterator[FieldProblem]:
+    if options.warmup_epochs is not None and options.warmup_epochs >= options.epochs:
+        message = "the warm-up must be shorter than the training"
+        yield FieldProblem("warmup_epochs", message, f"0 to below {options.epochs}", options.warmup_epochs)
+
+
+def allowed_values(field: FieldInfo) -> str | None:
+    """A field's range in words (`1 to 1000`), as its declaration has it."""
+    choices = _choices(field.annotation)
+    if choices:
+        return ", ".join(choices)
+    low = high = None
+    for bound in field.metadata:
+        match bound:
+            case annotated_types.Ge(ge=value):
+                low = f"{value}"
+            case annotated_types.Gt(gt=value):
+                low = f"above {value}"
+            case annotated_types.Le(le=value):
+                high = f"{value}"
+    if low and high:
+        return f"{low} to {high}"
+    return low and f"at least {low}"
+
+
+def _choices(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    return [choice for part in get_args(annotation) for choice in _choices(part)]
