@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from api.validation import field_problems
-from core.errors import FieldProblem, ServiceError
+from core.errors import FieldProblem, InvalidFields, ServiceError
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 2
@@ -100,8 +100,7 @@ def _on_service_error(request: Request, error: Exception) -> JSONResponse:
 def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     problems = field_problems(error.errors())
-    detail = " ".join(f"{problem.field}: {problem.message}." for problem in problems)
-    return problem_response(request.url.path, 422, "invalid_request", "Invalid request", detail, problems)
+    return _on_service_error(request, InvalidFields(*problems))
 
 
 def _on_http_exception(request: Request, error: Exception) -> JSONResponse:

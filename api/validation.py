@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, from_json
 
 from core.errors import FieldProblem, InvalidFields
 from core.options import JobOptions, allowed_values
@@ -26,16 +26,19 @@ def parse_fields(model: type[Model], values: Mapping[str, Any]) -> Model:
         raise InvalidFields(*field_problems(error.errors(include_url=False), model)) from error
 
 
-def parse_json(model: type[Model], body: bytes) -> Model:
-    """Build a model from a JSON body.
+def parse_json_object(body: bytes) -> dict[str, Any]:
+    """The fields of a JSON body.
 
     Raises:
-        InvalidFields: names every field at fault and what it may be.
+        InvalidFields: when it is no JSON object.
     """
     try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise InvalidFields(*field_problems(error.errors(include_url=False), model)) from error
+        value = from_json(body)
+    except ValueError as error:
+        raise InvalidFields(FieldProblem("body", str(error), "a JSON object")) from error
+    if not isinstance(value, dict):
+        raise InvalidFields(FieldProblem("body", "this is not a JSON object", "a JSON object"))
+    return value
 
 
 def field_problems(

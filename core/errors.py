@@ -18,6 +18,13 @@ class FieldProblem:
     input: Any = None
 
 
+def in_words(problems: Sequence[FieldProblem]) -> str:
+    """The problems as one sentence, ranges included, for those who read only that."""
+    ranges = (f" (allowed: {problem.allowed})" if problem.allowed else "" for problem in problems)
+    named = (f"{problem.field}: {problem.message}" for problem in problems)
+    return "; ".join(f"{name}{allowed}" for name, allowed in zip(named, ranges, strict=True)) + "."
+
+
 class ServiceError(Exception):
     """Root of the service's errors; `str(error)` is a sentence for the user."""
 
@@ -49,7 +56,7 @@ class InvalidFields(ServiceError):
 
     def __init__(self, *problems: FieldProblem) -> None:
         self.problems = problems
-        super().__init__(" ".join(f"{p.field}: {p.message}" for p in problems))
+        super().__init__(in_words(problems))
 
 
 class UnsupportedTeacher(InvalidFields):

@@ -76,6 +76,18 @@ class TeacherLimits:
     dynamic_image_size: bool
 
 
+def allowed_by_teacher(limits: TeacherLimits) -> dict[str, str]:
+    """The ranges of the options that depend on the teacher, in words."""
+    patch, dynamic = limits.patch_size, limits.dynamic_image_size
+    sizes = f"multiples of {patch} from {LEAST_PATCHES * patch}"
+    return {
+        "r": f"1 to {limits.depth}",
+        "k": f"1 to {limits.max_lora_rank}",
+        "layers": f"0 to {limits.depth - 1}, each once, in ascending order",
+        "image_size": sizes if dynamic else str(limits.image_size),
+    }
+
+
 def check_against_teacher(options: JobOptions, limits: TeacherLimits) -> list[FieldProblem]:
     """Every option that is in its own range but not in the teacher's."""
     return [
@@ -89,18 +101,17 @@ def check_against_teacher(options: JobOptions, limits: TeacherLimits) -> list[Fi
 def _check_depth(options: JobOptions, limits: TeacherLimits) -> Iterator[FieldProblem]:
     if options.r > limits.depth:
         message = f"the teacher has {limits.depth} blocks"
-        yield FieldProblem("r", message, f"1 to {limits.depth}", options.r)
+        yield FieldProblem("r", message, allowed_by_teacher(limits)["r"], options.r)
     layers = list(options.layers or ())
-    allowed = f"0 to {limits.depth - 1}, each once, in ascending order"
     if layers and (layers != sorted(set(layers)) or layers[-1] >= limits.depth):
         message = f"blocks of a teacher with {limits.depth} blocks are counted from 0"
-        yield FieldProblem("layers", message, allowed, layers)
+        yield FieldProblem("layers", message, allowed_by_teacher(limits)["layers"], layers)
 
 
 def _check_rank(options: JobOptions, limits: TeacherLimits) -> Iterator[FieldProblem]:
     if options.k > limits.max_lora_rank:
         message = "a rank above the smaller side of a weight matrix adds nothing"
-        yield FieldProblem("k", message, f"1 to {limits.max_lora_rank}", options.k)
+        yield FieldProblem("k", message, allowed_by_teacher(limits)["k"], options.k)
 
 
 def _check_image_size(options: JobOptions, limits: TeacherLimits) -> Iterator[FieldProblem]:
@@ -109,10 +120,10 @@ def _check_image_size(options: JobOptions, limits: TeacherLimits) -> Iterator[Fi
         return
     if not limits.dynamic_image_size and size != limits.image_size:
         message = "this teacher takes images of one size only"
-        yield FieldProblem("image_size", message, str(limits.image_size), size)
+        yield FieldProblem("image_size", message, allowed_by_teacher(limits)["image_size"], size)
     elif size % patch or size < LEAST_PATCHES * patch:
         message = f"the teacher's patches are {patch} pixels wide"
-        yield FieldProblem("image_size", message, f"multiples of {patch} from {LEAST_PATCHES * patch}", size)
+        yield FieldProblem("image_size", message, allowed_by_teacher(limits)["image_size"], size)
 
 
 def _check_warmup(options: JobOptions) -> Iterator[FieldProblem]:

@@ -1,6 +1,6 @@
 """`POST /jobs` as a form: the files become datasets and the job waits for them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -8,9 +8,8 @@ from starlette.datastructures import FormData, UploadFile
 
 from api.datasets.service import part_key
 from api.jobs.schemas import JobOut, JobRequest
-from api.jobs.service import Plan, add_job, plan_job
+from api.jobs.service import Plan, add_job, parse_request, plan_job
 from api.resources import Resources
-from api.validation import parse_fields
 from core.errors import FieldProblem, InvalidFields
 from core.ids import new_id
 from core.leases import mark_sent
@@ -26,7 +25,7 @@ FILE_FIELDS = ("images", "probe")
 class JobForm:
     """The form, sorted."""
 
-    request: JobRequest
+    values: Mapping[str, str]
     images: Sequence[UploadFile]
     probe: Sequence[UploadFile]
 
@@ -58,11 +57,10 @@ def read_form(form: FormData) -> JobForm:
             raise InvalidFields(FieldProblem(name, "is given twice"))
         else:
             values[name] = value
-    request = parse_fields(JobRequest, values)
     if not files["images"]:
         message = "at least one file is needed: curl -F images=@photos.zip"
         raise InvalidFields(FieldProblem("images", message, "an archive or images"))
-    return JobForm(request, files["images"], files["probe"])
+    return JobForm(values, files["images"], files["probe"])
 
 
 def _add_file(files: dict[str, list[UploadFile]], name: str, value: UploadFile) -> None:
@@ -82,7 +80,8 @@ def create_job_from_form(resources: Resources, form: JobForm) -> tuple[JobOut, l
         The job, and the ids of the datasets that are to be ingested.
     """
     with resources.database.read() as session:
-        plan = plan_job(session, resources.catalogue, form.request)
+        request = parse_request(session, resources.catalogue, JobRequest, form.values)
+        plan = plan_job(session, resources.catalogue, request)
     stored: list[NewDataset] = []
     try:
         stored.append(_store_files(resources.storage, "images", form.images))

@@ -1,6 +1,6 @@
 """Endpoints of jobs."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -14,7 +14,7 @@ from api.jobs.schemas import ArtifactList, ArtifactOut, EventList, EventOut, Job
 from api.jobs.stream import read_batch, stream_events
 from api.paging import PageDep, link_next
 from api.resources import Resources, ResourcesDep
-from api.validation import parse_json
+from api.validation import parse_json_object
 from core.broker import send_ingest, send_run_job
 from core.queries import artifacts, events
 from core.queries import jobs as queries
@@ -34,8 +34,8 @@ async def create_job(
     if content_type == "multipart/form-data":
         job = await _create_from_form(request, resources, background)
     elif content_type == "application/json":
-        body = parse_json(JobCreate, await request.body())
-        job = await run_in_threadpool(_create_from_json, body, resources, background)
+        values = parse_json_object(await request.body())
+        job = await run_in_threadpool(_create_from_json, values, resources, background)
     else:
         raise HTTPException(415, "Send application/json or multipart/form-data.")
     response.headers["Location"] = job.links["self"]
@@ -51,8 +51,9 @@ async def _create_from_form(request: Request, resources: Resources, background: 
     return job
 
 
-def _create_from_json(body: JobCreate, resources: Resources, background: BackgroundTasks) -> JobOut:
+def _create_from_json(values: dict[str, Any], resources: Resources, background: BackgroundTasks) -> JobOut:
     with resources.database.write() as session:
+        body = service.parse_request(session, resources.catalogue, JobCreate, values)
         row, is_ready = service.create_job(session, resources.catalogue, body)
         job = JobOut.of(row)
     if is_ready:

@@ -1,21 +1,32 @@
 """The rules of creating a job. Everything is checked before anything is stored."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
 from api.jobs.schemas import JobCreate, JobRequest
+from api.validation import parse_fields
 from core.catalogue import Catalogue, ResolvedTeacher
 from core.errors import FieldProblem, InvalidFields, NotFound, UnknownTeacher
 from core.ids import new_id
 from core.leases import mark_sent
 from core.models import Dataset, Job, Teacher
-from core.options import DEFAULT_LORA_RANK, JobOptions, TeacherLimits, TrainingOptions, check_against_teacher
+from core.options import (
+    DEFAULT_LORA_RANK,
+    JobOptions,
+    TeacherLimits,
+    TrainingOptions,
+    allowed_by_teacher,
+    check_against_teacher,
+)
 from core.queries import datasets as dataset_queries
 from core.queries import jobs as job_queries
 from core.queries.teachers import find_teacher
 from core.states import DatasetState
 
+Request = TypeVar("Request", bound=JobRequest)
 UPLOADED_PREFIX = "tch_"
 USABLE = frozenset({DatasetState.INGESTING, DatasetState.READY})
 
@@ -45,6 +56,31 @@ def plan_job(session: Session, catalogue: Catalogue, request: JobRequest) -> Pla
     if problems:
         raise InvalidFields(*problems)
     return Plan(request.name, teacher, options)
+
+
+def parse_request(
+    session: Session, catalogue: Catalogue, model: type[Request], values: Mapping[str, Any]
+) -> Request:
+    """Build the request; when an option is out of range, say what the teacher named beside it allows.
+
+    Raises:
+        InvalidFields: names every field at fault and its range.
+    """
+    try:
+        return parse_fields(model, values)
+    except InvalidFields as error:
+        raise InvalidFields(*_narrowed(session, catalogue, values.get("teacher"), error.problems)) from error
+
+
+def _narrowed(
+    session: Session, catalogue: Catalogue, teacher: object, problems: Sequence[FieldProblem]
+) -> list[FieldProblem]:
+    try:
+        _, limits = _resolve_teacher(session, catalogue, str(teacher))
+    except InvalidFields:
+        return list(problems)
+    allowed = allowed_by_teacher(limits)
+    return [replace(each, allowed=allowed.get(each.field, each.allowed)) for each in problems]
 
 
 def create_job(session: Session, catalogue: Catalogue, request: JobCreate) -> tuple[Job, bool]:
