@@ -1,5 +1,6 @@
 """The one reader of the environment: every setting of a deployment, with its default."""
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,6 +9,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEBIBYTE = 1024 * 1024
+ENV_PREFIX = "WECOLORA_"
 GIBIBYTE = 1024 * MEBIBYTE
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -18,7 +20,7 @@ class Settings(BaseSettings):
     """Settings read from variables `WECOLORA_…`; the defaults are the embedded profile."""
 
     model_config = SettingsConfigDict(
-        env_prefix="WECOLORA_", frozen=True, extra="ignore", env_ignore_empty=True
+        env_prefix=ENV_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True
     )
 
     data_dir: Path = Field(Path("var"), description="Folder of the embedded database, queue and objects.")
@@ -48,6 +50,8 @@ class Settings(BaseSettings):
     dispatcher_interval_seconds: Seconds = Field(1, description="Pause between two rounds of the dispatcher.")
     cancel_grace_seconds: Seconds = Field(30, description="Time a trainer has between SIGTERM and SIGKILL.")
 
+    checkpoint_seconds: Seconds = Field(60, description="A trainer stores a checkpoint this often.")
+
     max_upload_bytes: Count = Field(5 * GIBIBYTE, description="Largest body of one upload request.")
     max_json_bytes: Count = Field(MEBIBYTE, description="Largest body of any other request.")
     max_form_files: Count = Field(1000, description="Most files in one multipart form.")
@@ -70,6 +74,18 @@ class Settings(BaseSettings):
     @classmethod
     def _split_on_commas(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+def to_environment(settings: Settings) -> dict[str, str]:
+    """This process's environment with the settings in it: what a child process needs to have the same ones."""
+    environment = dict(os.environ)  # noqa: TID251 - this module is the one reader
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        text = ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+        environment[f"{ENV_PREFIX}{name.upper()}"] = text
+    return environment
 
 
 @lru_cache(maxsize=1)
