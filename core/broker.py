@@ -11,6 +11,7 @@ from typing import Any, Final
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
+from core import embedded_queue
 from core.settings import Settings
 
 RUN_JOB: Final = "wecolora.run_job"
@@ -91,12 +92,9 @@ def _broker(settings: Settings) -> tuple[str, dict[str, Any]]:
 
 def _embedded(folder: Path) -> tuple[str, dict[str, Any]]:
     """A queue of files: no server, shared by processes, and a lost message is sent again like any other."""
-    messages, control = folder / "messages", folder / "control"
-    for path in (messages, control):
-        path.mkdir(parents=True, exist_ok=True)
-    return "filesystem://", {
-        "data_folder_in": str(messages),
-        "data_folder_out": str(messages),
-        "control_folder": str(control),
+    folder.mkdir(parents=True, exist_ok=True)
+    embedded_queue.register()
+    return f"{embedded_queue.SCHEME}://", {
+        embedded_queue.FOLDER_OPTION: str(folder),
         "polling_interval": EMBEDDED_POLL_SECONDS,
     }
