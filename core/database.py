@@ -1,18 +1,22 @@
 """Engine and sessions: SQLite (WAL) or Postgres behind one door."""
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from core.settings import Settings
 
 SQLITE_BUSY_TIMEOUT_MS = 15_000
+SQLITE_SWITCH_ATTEMPTS = 50
+SQLITE_SWITCH_PAUSE_SECONDS = 0.1
 WRITES = "wecolora_writes"
 
 
@@ -81,10 +85,23 @@ def _on_sqlite_connect(connection: DBAPIConnection, _: ConnectionPoolEntry) -> N
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_TIMEOUT_MS}")
-    cursor.execute("PRAGMA journal_mode = WAL")
+    _use_write_ahead_log(cursor)
     cursor.execute("PRAGMA synchronous = NORMAL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+def _use_write_ahead_log(cursor: DBAPICursor) -> None:
+    # The file's first users may switch it at the same time, which SQLite refuses without asking the busy timeout.
+    for attempts_left in reversed(range(SQLITE_SWITCH_ATTEMPTS)):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if not attempts_left:
+                raise
+            time.sleep(SQLITE_SWITCH_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _on_sqlite_begin(connection: Connection) -> None:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 def upgrade(engine: Engine) -> None:
     """Upgrade to the newest revision; nothing happens when it is there already."""
-    config = _config()
+    config = make_config()
     with engine.execution_options(wecolora_writes=True).connect() as connection:
         # On SQLite the transaction of a writer is the lock: begin it before anything is read.
         if connection.dialect.name == "postgresql":
@@ -39,7 +39,7 @@ def is_current(engine: Engine) -> bool:
 
 def newest_revision() -> str | None:
     """The newest revision that this code knows."""
-    return ScriptDirectory.from_config(_config()).get_current_head()
+    return ScriptDirectory.from_config(make_config()).get_current_head()
 
 
 def current_revision(engine: Engine) -> str | None:
@@ -48,7 +48,8 @@ def current_revision(engine: Engine) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
-def _config() -> Config:
+def make_config() -> Config:
+    """Alembic's configuration without its file."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
