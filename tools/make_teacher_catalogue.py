@@ -144,7 +144,8 @@ def dump(catalogue: Entry) -> str:
         else:
             opening, closing = "{", "}"
             lines = [
-                f"{json.dumps(key)}: {json.dumps(entry, ensure_ascii=False)}" for key, entry in entries.items()
+                f"{json.dumps(key)}: {json.dumps(entry, ensure_ascii=False)}"
+                for key, entry in entries.items()
             ]
         sections.append(f'"{section}": {opening}\n' + ",\n".join(lines) + f"\n{closing}")
     return "{\n" + ",\n".join(sections) + "\n}\n"
