@@ -94,7 +94,7 @@ def _embedded(folder: Path) -> tuple[str, dict[str, Any]]:
     """A queue of files: no server, shared by processes, and a lost message is sent again like any other."""
     folder.mkdir(parents=True, exist_ok=True)
     embedded_queue.register()
-    return f"{embedded_queue.SCHEME}://", {
+    return f"{embedded_queue.SCHEME}://localhost", {
         embedded_queue.FOLDER_OPTION: str(folder),
         "polling_interval": EMBEDDED_POLL_SECONDS,
     }

@@ -81,3 +81,25 @@ class TooManyBadFiles(UploadError):
         total = skipped + images
         super().__init__(f"{skipped} of {total} files cannot be used, more than half. The first: {example}")
         self.skipped, self.images = skipped, images
+
+
+class LabelsMissing(WorkerError):
+    """A probe's dataset does not say which image shows what."""
+
+    code = "labels_required"
+    param = "probe"
+
+    def __init__(self, dataset_id: str, reason: str) -> None:
+        super().__init__(f"The dataset {dataset_id} cannot be a probe: {reason}.")
+        self.dataset_id, self.reason = dataset_id, reason
+
+
+class StoredObjectDamaged(WorkerError):
+    """A stored object is not the one that was stored."""
+
+    code = "stored_object_damaged"
+    retryable = True
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"The stored object {key} does not have the bytes that were stored.")
+        self.key = key

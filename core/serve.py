@@ -1,0 +1,302 @@
+"""The whole service by one command, without any server: `python -m core.serve`.
+
+Migrates the database, then runs the API, two workers (jobs one at a time, uploads beside them) and the dispatcher
+as child processes. One that dies is started again. Nothing stays running when this ends, however it ends.
+"""
+
+import argparse
+import fcntl
+import http.client
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from core.settings import Settings, to_environment
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_SECONDS = 120.0
+LONGEST_PAUSE_SECONDS = 30.0
+STEADY_SECONDS = 60.0
+_LOCK_NAME = "serve.lock"
+
+log = logging.getLogger("serve")
+
+
+class CannotServe(Exception):  # noqa: N818 - named for what happened (house style)
+    """Why the service does not start, as a sentence for the user."""
+
+
+@dataclass
+class Child:
+    """One supervised process, started again when it dies; the pauses between starts grow."""
+
+    name: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    fds: tuple[int, ...] = ()
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    pause_seconds: float = 0.5
+    start_at: float = 0.0
+
+    def start(self) -> None:
+        """Start it in a process group of its own, so that Ctrl-C in a terminal reaches the supervisor alone."""
+        self.started_at = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "core.lifeline", *self.arguments],
+            pass_fds=self.fds,
+            process_group=0,
+            stdin=subprocess.DEVNULL,
+            cwd=ROOT,
+            env=dict(self.environment),
+        )
+
+    def tend(self) -> None:
+        """Start it again when it has died and its pause is over."""
+        now = time.monotonic()
+        if self.process is not None and self.process.poll() is not None:
+            status, self.process = self.process.returncode, None
+            if now - self.started_at > STEADY_SECONDS:
+                self.pause_seconds = 0.5
+            log.warning("%s ended with %d; starting it again", self.name, status)
+            self.start_at = now + self.pause_seconds
+            self.pause_seconds = min(2 * self.pause_seconds, LONGEST_PAUSE_SECONDS)
+        if self.process is None and now >= self.start_at:
+            self.start()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the process, or on SIGKILL its whole group."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        if number is signal.SIGKILL:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
+
+    def has_ended(self) -> bool:
+        """Whether nothing of it runs."""
+        return self.process is None or self.process.poll() is not None
+
+
+@dataclass
+class Supervisor:
+    """Starts the children, keeps them running, stops them all."""
+
+    children: list[Child]
+    stop_seconds: float
+    stopping: threading.Event = field(default_factory=threading.Event)
+    hurry: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, on_start: Callable[[], None]) -> None:
+        """Run until told to stop."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._on_signal())
+        try:
+            for child in self.children:
+                child.start()
+            on_start()
+            while not self.stopping.wait(0.3):
+                for child in self.children:
+                    child.tend()
+        finally:
+            self._stop()
+
+    def _on_signal(self) -> None:
+        if self.stopping.is_set():
+            self.hurry.set()
+        self.stopping.set()
+
+    def _stop(self) -> None:
+        deadline = time.monotonic() + self.stop_seconds
+        for child in self.children:
+            child.signal(signal.SIGTERM)
+        while not all(child.has_ended() for child in self.children):
+            if time.monotonic() > deadline or self.hurry.is_set():
+                for child in self.children:
+                    child.signal(signal.SIGKILL)
+            time.sleep(0.05)
+
+
+def lock_data_dir(folder: Path) -> IO[str]:
+    """Take the data folder; keep the file open for as long as the server runs.
+
+    Raises:
+        CannotServe: when another server has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / _LOCK_NAME).open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        owner = lock.read().strip() or "unknown"
+        lock.close()
+        raise CannotServe(
+            f"The data folder {folder} is in use by another server (process {owner}). "
+            "Stop that one, or give another folder with --data-dir."
+        ) from None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
+
+
+def open_listener(host: str, port: int, *, insecure_bind: bool) -> socket.socket:
+    """Bind the address. The socket outlives the API process, so that its restart refuses no connection.
+
+    Raises:
+        CannotServe: when the address is taken, or is open to others without leave.
+    """
+    if not insecure_bind and not _is_loopback(host):
+        raise CannotServe(
+            f"{host} can be reached from other machines and the service has no authentication yet. "
+            "Use 127.0.0.1, or add --insecure-bind when the network is yours alone."
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise CannotServe(
+            f"Cannot listen on {host}:{port}: {error.strerror}. Choose another port with --port (0: any free one)."
+        ) from error
+    return listener
+
+
+def make_children(settings: Settings, listener: socket.socket, lifeline: int) -> list[Child]:
+    """The processes of the service."""
+    environment = to_environment(settings)
+    watched = (str(lifeline),)
+    socket_fd = listener.fileno()
+    quiet = ("--log-level", "warning", "--no-server-header", "--timeout-graceful-shutdown", "3")
+    api = ("uvicorn", "api.main:app", "--fd", str(socket_fd), *quiet)
+    return [
+        Child("api", (*watched, *api), environment, (lifeline, socket_fd)),
+        Child("worker for jobs", (*watched, *_worker("jobs", 1)), environment, (lifeline,)),
+        Child("worker for uploads", (*watched, *_worker("datasets", 2)), environment, (lifeline,)),
+        Child("dispatcher", (*watched, "worker.dispatcher"), environment, (lifeline,)),
+    ]
+
+
+def _worker(queue: str, concurrency: int) -> tuple[str, ...]:
+    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+    command = ("celery", "--quiet", "--app", "worker.app", "worker", "--pool", "threads")
+    return (
+        *command,
+        "--concurrency",
+        str(concurrency),
+        "--queues",
+        queue,
+        "--hostname",
+        f"{queue}@%h",
+        *quiet,
+    )
+
+
+def migrate(settings: Settings) -> None:
+    """Bring the database to this code's schema, in a process that takes its libraries with it.
+
+    Raises:
+        CannotServe: when that fails; carries what it said.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "core.migrate"],
+        cwd=ROOT,
+        env=to_environment(settings),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise CannotServe(f"The database could not be migrated:\n{(done.stderr or done.stdout)[-2000:]}")
+
+
+def wait_until_ready(host: str, port: int, stopping: threading.Event) -> bool:
+    """Ask /readyz until it says yes; False when told to stop or when it takes too long."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and not stopping.wait(0.1):
+        connection = http.client.HTTPConnection(host, port, timeout=2)
+        try:
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == http.HTTPStatus.OK:
+                return True
+        except OSError:
+            continue
+        finally:
+            connection.close()
+    return False
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def serve(settings: Settings, host: str, port: int, *, insecure_bind: bool) -> None:
+    """Run the service until told to stop.
+
+    Raises:
+        CannotServe: before anything was started.
+    """
+    # The lock is first: a second server must not even migrate.
+    with (
+        lock_data_dir(settings.data_dir.resolve()),
+        open_listener(host, port, insecure_bind=insecure_bind) as listener,
+    ):
+        migrate(settings)
+        lifeline, _writing = os.pipe()
+        supervisor = Supervisor(
+            make_children(settings, listener, lifeline), stop_seconds=settings.cancel_grace_seconds + 5
+        )
+        bound = listener.getsockname()[1]
+        announce = threading.Thread(target=_announce, args=(host, bound, supervisor.stopping), daemon=True)
+        supervisor.run(on_start=announce.start)
+
+
+def _announce(host: str, port: int, stopping: threading.Event) -> None:
+    wildcard = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+    reachable = wildcard.get(host, host)
+    shown = f"[{reachable}]" if ":" in reachable else reachable
+    if wait_until_ready(reachable, port, stopping):
+        sys.stdout.write(f"WeCoLoRA is ready at http://{shown}:{port} (Ctrl-C stops it)\n")
+        sys.stdout.flush()
+    elif not stopping.is_set():
+        log.error("the service is not ready after %.0f s; see the messages above", READY_SECONDS)
+
+
+def main() -> int:
+    """Parse the command line and serve."""
+    parser = argparse.ArgumentParser(prog="serve", description="Run the whole service on this machine.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000, help="0 takes any free one")
+    parser.add_argument("--data-dir", type=Path, help="where everything is kept (default: ./var)")
+    parser.add_argument(
+        "--insecure-bind", action="store_true", help="allow a --host that other machines can reach"
+    )
+    options = parser.parse_args()
+    settings = Settings() if options.data_dir is None else Settings(data_dir=options.data_dir.resolve())
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        serve(settings, options.host, options.port, insecure_bind=options.insecure_bind)
+    except CannotServe as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

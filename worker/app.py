@@ -1,0 +1,44 @@
+"""The Celery application of the workers: `celery -A worker.app worker --pool threads --queues jobs,datasets`.
+
+One process runs as many children at once as it has threads. It never imports torch: a trainer that dies, or that
+takes all memory, ends alone, and its memory goes back to the system.
+"""
+
+import logging
+import warnings
+from typing import Any
+
+from celery import Celery
+from celery.platforms import SecurityWarning
+from celery.signals import setup_logging, worker_shutting_down
+
+from core.broker import make_celery
+from core.settings import Settings, get_settings
+from worker.runtime import Runtime
+from worker.tasks import register
+
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def create_worker(settings: Settings) -> Celery:
+    """The application with its tasks, which drains when the process is told to stop."""
+    celery = make_celery(settings)
+    # Nothing broadcasts to workers: a cancel is a flag in the row.
+    celery.conf.update(worker_enable_remote_control=False, worker_send_task_events=False)
+    # Celery's warning against root is about pickled messages; only JSON is accepted here.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    runtime = Runtime.open(settings, celery)
+    register(celery, runtime)
+
+    @worker_shutting_down.connect(weak=False)
+    def drain(**_: Any) -> None:
+        runtime.draining.set()
+
+    @setup_logging.connect(weak=False)
+    def configure_logging(**_: Any) -> None:
+        logging.basicConfig(level=settings.log_level, format=_LOG_FORMAT)
+
+    return celery
+
+
+app = create_worker(get_settings())

@@ -1,0 +1,100 @@
+"""Run one ingest: claim the dataset, supervise its ingester, write what became of it."""
+
+import logging
+import shutil
+
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from core import leases
+from core.errors import StorageUnavailable
+from core.leases import Claim, IngestResult, JobError
+from core.queries.datasets import list_parts
+from core.states import DatasetState
+from worker.dispatcher import announce
+from worker.jobs import remove_older_scratch
+from worker.protocol import IngestSpec, Message, PartRef, ResultMessage
+from worker.runtime import Runtime
+from worker.supervisor import supervise
+
+log = logging.getLogger(__name__)
+
+
+def ingest_dataset(runtime: Runtime, dataset_id: str) -> None:
+    """Ingest the dataset if it is to be had; a message that comes late or twice does nothing."""
+    if runtime.draining.is_set():
+        return
+    lease_seconds = runtime.settings.lease_seconds
+    claim = runtime.write(lambda s: leases.claim_dataset(s, dataset_id, runtime.worker_id, lease_seconds))
+    if claim is None:
+        log.debug("dataset %s is not to be had", dataset_id)
+        return
+    with runtime.database.read() as session:
+        spec = make_spec(session, claim, runtime)
+    remove_older_scratch(spec.scratch)
+    try:
+        supervise(runtime, claim, IngestWork(runtime, claim, spec))
+    finally:
+        shutil.rmtree(spec.scratch, ignore_errors=True)
+    announce(runtime)  # jobs that waited for this dataset need not wait for the dispatcher
+
+
+def make_spec(session: Session, claim: Claim, runtime: Runtime) -> IngestSpec:
+    """Everything that the ingester needs, read from the rows."""
+    settings = runtime.settings
+    parts = [
+        PartRef(key=part.key, filename=part.filename or f"part {part.number}", sha256=part.sha256)
+        for part in list_parts(session, claim.id)
+    ]
+    return IngestSpec(
+        dataset_id=claim.id,
+        attempt=claim.attempt,
+        parts=parts,
+        scratch=settings.data_dir.resolve() / "scratch" / claim.id / str(claim.attempt),
+        max_images=settings.max_dataset_images,
+        max_pixels=settings.max_image_pixels,
+        max_bytes=settings.max_dataset_bytes,
+    )
+
+
+class IngestWork:
+    """Writes what an ingester reports, each write fenced by the claim."""
+
+    module = "worker.ingester"
+
+    def __init__(self, runtime: Runtime, claim: Claim, spec: IngestSpec) -> None:
+        self._runtime, self._claim = runtime, claim
+        self.spec: BaseModel = spec
+
+    def report(self, message: Message) -> None:
+        """An ingest has nothing to say before its end."""
+
+    def succeed(self, message: ResultMessage) -> None:
+        """The dataset is ready."""
+        result = IngestResult(**message.result)
+        self._runtime.write(lambda s: leases.complete_ingest(s, self._claim, result))
+
+    def fail(self, error: JobError) -> None:
+        """The dataset cannot be used."""
+        self._runtime.write(lambda s: leases.fail_dataset(s, self._claim, error))
+        self.abandon()
+
+    def cancel(self) -> None:
+        """Nobody can ask for this: a dataset has no cancel."""
+        self.release("it was cancelled", charge_attempt=False)
+
+    def release(self, reason: str, charge_attempt: bool) -> None:
+        """Give the dataset back for another attempt."""
+        most = self._runtime.settings.max_attempts
+        state: DatasetState = self._runtime.write(
+            lambda s: leases.release_dataset(s, self._claim, reason, charge_attempt, max_attempts=most)
+        )
+        log.warning("dataset %s is %s: %s", self._claim.id, state.value, reason)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Drop what this attempt has stored."""
+        try:
+            self._runtime.storage.delete_prefix(f"datasets/{self._claim.id}/ingest/{self._claim.attempt}")
+        except StorageUnavailable as error:
+            log.warning("left objects of dataset %s behind: %s", self._claim.id, error)

@@ -1,0 +1,77 @@
+"""Tells workers what waits and takes work from workers that fell silent: `python -m worker.dispatcher`.
+
+The rows are the truth; a message only wakes a worker. So losing the queue loses no job, and any number of
+dispatchers may run.
+"""
+
+import logging
+import signal
+import threading
+
+from core.broker import send_ingest, send_run_job
+from core.leases import due_datasets, due_jobs, mark_sent, reap_expired, reap_expired_datasets
+from core.settings import get_settings
+from worker.runtime import DATABASE_TROUBLE, Runtime
+
+log = logging.getLogger(__name__)
+
+
+def announce(runtime: Runtime) -> int:
+    """Send a message for every row that waits and that was not announced lately.
+
+    Returns:
+        The number of messages.
+    """
+    seconds = runtime.settings.resend_after_seconds
+    with runtime.database.write() as session:
+        datasets = due_datasets(session, seconds)
+        jobs = due_jobs(session, seconds)
+        if datasets:
+            mark_sent(session, "dataset", datasets)
+        if jobs:
+            mark_sent(session, "job", jobs)
+    # After the commit, so that a worker that is quick finds the row.
+    for dataset_id in datasets:
+        send_ingest(runtime.celery, dataset_id)
+    for job_id in jobs:
+        send_run_job(runtime.celery, job_id)
+    return len(datasets) + len(jobs)
+
+
+def reap(runtime: Runtime) -> list[str]:
+    """Take rows whose lease ran out; returns their ids."""
+    most = runtime.settings.max_attempts
+    with runtime.database.write() as session:
+        taken = [*reap_expired(session, most), *reap_expired_datasets(session, most)]
+    for row_id in taken:
+        log.warning("%s was taken from a worker that fell silent", row_id)
+    return taken
+
+
+def run(runtime: Runtime, stop: threading.Event) -> None:
+    """Go round until told to stop; a database that is away is waited for."""
+    while not stop.wait(runtime.settings.dispatcher_interval_seconds):
+        try:
+            reap(runtime)
+            announce(runtime)
+        except DATABASE_TROUBLE as error:
+            log.warning("the database does not answer: %s", type(error).__name__)
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    settings = get_settings()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    runtime = Runtime.open(settings)
+    log.info("dispatching")
+    try:
+        run(runtime, stop)
+    finally:
+        runtime.close()
+
+
+if __name__ == "__main__":
+    main()

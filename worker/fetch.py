@@ -1,0 +1,146 @@
+"""Bring a job's inputs to the local disk: datasets, the teacher, the checkpoint. All are verified by hash.
+
+Datasets and uploaded teachers are cached by id. A cache entry appears by one rename when it is complete, so a
+worker that died half-way leaves nothing that another one could take for whole.
+"""
+
+import re
+import shutil
+import tarfile
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from core.catalogue import ResolvedTeacher
+from core.errors import ObjectMissing
+from core.storage import Storage
+from worker.child import ROOT
+from worker.dataset import INDEX_NAME, IndexEntry, Report, read_index
+from worker.errors import LabelsMissing, StoredObjectDamaged
+from worker.protocol import CheckpointRef, DatasetRef
+
+_IMAGE_NAME = re.compile(r"\d{8}\.(jpg|png)")
+
+
+def fetch_images(storage: Storage, dataset: DatasetRef, cache: Path) -> Path:
+    """All images of a dataset in one folder."""
+
+    def place(entry: IndexEntry) -> Path:
+        return Path(entry.name)
+
+    return _cached(cache / "images" / dataset.id, lambda folder: _unpack(storage, dataset, folder, place))
+
+
+def fetch_probe(storage: Storage, dataset: DatasetRef, cache: Path) -> tuple[Path, Path | None]:
+    """The labelled images of a probe as class folders.
+
+    Returns:
+        The training folder and the test folder; without a test split, all images and None.
+
+    Raises:
+        LabelsMissing: when its images lie in no class folders, or a test class is not trained on.
+    """
+    report = _read_report(storage, dataset)
+    classes = _check_labels(dataset, report)
+    numbers = {name: f"{number:05d}" for number, name in enumerate(classes)}
+
+    def place(entry: IndexEntry) -> Path:
+        # Folders are numbered: a class's name is its owner's and may mean anything to a file system.
+        return Path(entry.split or "all", numbers[entry.class_name or ""], entry.name)
+
+    folder = _cached(cache / "probes" / dataset.id, lambda to: _unpack(storage, dataset, to, place))
+    if report.splits is None:
+        return folder / "all", None
+    train, test = folder / "train", folder / ("test" if "test" in report.splits else "val")
+    unknown = {path.name for path in test.iterdir()} - {path.name for path in train.iterdir()}
+    if unknown:
+        name = classes[int(min(unknown))]
+        raise LabelsMissing(dataset.id, f"its test part has a class {name!r} that the training part lacks")
+    return train, test
+
+
+def fetch_teacher(storage: Storage, teacher: ResolvedTeacher, sha256: str | None, cache: Path) -> str:
+    """The engine's source for a teacher: a timm name, or a path."""
+    if teacher.kind == "timm":
+        return teacher.source
+    if teacher.kind == "bundled":
+        return str(ROOT / teacher.source)
+    assert sha256 is not None
+    target = cache / "teachers" / f"{sha256}.safetensors"
+    if not target.exists():
+        _download(storage, teacher.source, sha256, target)
+    return str(target)
+
+
+def fetch_checkpoint(storage: Storage, checkpoint: CheckpointRef, target: Path) -> bool:
+    """Bring a checkpoint; False when it is gone or torn, and the job has to start anew."""
+    try:
+        _download(storage, checkpoint.key, checkpoint.sha256, target)
+    except (ObjectMissing, StoredObjectDamaged):
+        return False
+    return True
+
+
+def _check_labels(dataset: DatasetRef, report: Report) -> list[str]:
+    if not report.class_names:
+        raise LabelsMissing(
+            dataset.id, "its images do not lie in class folders (CLASS/image.jpg), two or more"
+        )
+    if report.splits is not None and "train" not in report.splits:
+        raise LabelsMissing(dataset.id, "it has no training part (train/CLASS/image.jpg)")
+    return report.class_names
+
+
+def _read_report(storage: Storage, dataset: DatasetRef) -> Report:
+    return Report.model_validate_json(storage.get_bytes(dataset.report_key))
+
+
+def _unpack(storage: Storage, dataset: DatasetRef, folder: Path, place: Callable[[IndexEntry], Path]) -> None:
+    report = _read_report(storage, dataset)
+    prefix = dataset.report_key.rsplit("/", 1)[0]
+    index = folder / INDEX_NAME
+    storage.download(f"{prefix}/{INDEX_NAME}", index)
+    entries = {(entry.shard, entry.name): entry for entry in read_index(index)}
+    shard_file = folder / "shard.tar"
+    for shard in report.shards:
+        _download(storage, f"{prefix}/{shard.name}", shard.sha256, shard_file)
+        with tarfile.open(shard_file, "r:") as tar:
+            for info in tar:
+                stream = tar.extractfile(info)
+                if stream is None or not _IMAGE_NAME.fullmatch(info.name):
+                    raise StoredObjectDamaged(f"{prefix}/{shard.name}")
+                target = folder / place(entries[shard.name, info.name])
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("wb") as file:
+                    shutil.copyfileobj(stream, file)
+    shard_file.unlink(missing_ok=True)
+    index.unlink()
+
+
+def _cached(target: Path, fill: Callable[[Path], None]) -> Path:
+    if target.is_dir():
+        return target
+    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    draft.mkdir(parents=True)
+    try:
+        fill(draft)
+        try:
+            draft.rename(target)
+        except OSError:
+            if not target.is_dir():  # another job was first: its copy is the same
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return target
+
+
+def _download(storage: Storage, key: str, sha256: str, target: Path) -> None:
+    """Fetch an object; it takes its name only when its bytes are the expected ones."""
+    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        stored = storage.download(key, draft)
+        if stored.sha256 != sha256:
+            raise StoredObjectDamaged(key)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,57 @@
+"""The ingester: reads one upload in a process of its own. Started as `python -m worker.ingester`.
+
+Decoders of untrusted files run here: a crash or an exhausted memory ends this process and nothing else.
+"""
+
+from pathlib import Path
+
+from core.settings import get_settings
+from core.storage import Storage
+from worker.childside import Worker, run_child
+from worker.dataset import INDEX_NAME, REPORT_NAME, Report, Shard
+from worker.errors import StoredObjectDamaged, UploadError
+from worker.ingest import Ingest, IngestLimits
+from worker.protocol import ErrorMessage, IngestSpec, ResultMessage
+
+
+def ingest(worker: Worker, spec: IngestSpec) -> None:
+    """Ingest the upload; what its owner can mend is reported as final."""
+    try:
+        result = run(spec, Storage.from_settings(get_settings()))
+    except UploadError as error:
+        worker.send(ErrorMessage(code=error.code, message=str(error), param="images"))
+    else:
+        worker.send(result)
+
+
+def run(spec: IngestSpec, storage: Storage) -> ResultMessage:
+    """Read every part, store shards and index, and last the report that names them."""
+    prefix = f"datasets/{spec.dataset_id}/ingest/{spec.attempt}"
+    limits = IngestLimits(spec.max_images, spec.max_pixels, spec.max_bytes)
+
+    def store(path: Path, shard: Shard) -> None:
+        storage.put_file(f"{prefix}/{shard.name}", path)
+
+    spec.scratch.mkdir(parents=True, exist_ok=True)
+    with Ingest(spec.scratch, limits, store) as task:
+        for part in spec.parts:
+            local = spec.scratch / "part"
+            stored = storage.download(part.key, local)
+            if stored.sha256 != part.sha256:
+                raise StoredObjectDamaged(part.key)
+            task.add_part(local, part.filename)
+            local.unlink()
+        report = task.finish()
+    storage.put_file(f"{prefix}/{INDEX_NAME}", spec.scratch / INDEX_NAME)
+    report_key = storage.put_file(f"{prefix}/{REPORT_NAME}", spec.scratch / REPORT_NAME).key
+    return ResultMessage(result=_row_values(report, report_key))
+
+
+def _row_values(report: Report, report_key: str) -> dict[str, object]:
+    """The fields of `core.records.IngestResult`."""
+    shared = {"image_count", "skipped_count", "duplicate_count", "size_bytes", "class_names", "splits"}
+    return report.model_dump(include=shared) | {"report_key": report_key}
+
+
+if __name__ == "__main__":
+    run_child(IngestSpec, ingest)

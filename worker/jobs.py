@@ -1,0 +1,193 @@
+"""Run one job: claim it, supervise its trainer, write what the trainer reports."""
+
+import logging
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from core import leases
+from core.catalogue import ResolvedTeacher
+from core.errors import StorageUnavailable
+from core.leases import Claim, JobError, NewArtifact, NewEvent
+from core.options import JobOptions
+from core.queries.datasets import get_dataset
+from core.queries.events import append_events
+from core.queries.jobs import get_job
+from core.queries.teachers import find_teacher
+from core.states import EventLevel, EventType, JobState
+from worker.protocol import (
+    CheckpointMessage,
+    CheckpointRef,
+    DatasetRef,
+    JobSpec,
+    LogMessage,
+    Message,
+    PhaseMessage,
+    ProgressMessage,
+    ResultMessage,
+)
+from worker.runtime import Runtime
+from worker.supervisor import supervise
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def run_job(runtime: Runtime, job_id: str) -> None:
+    """Run the job if it is to be had; a message that comes late or twice does nothing."""
+    if runtime.draining.is_set():
+        return
+    lease_seconds = runtime.settings.lease_seconds
+    claim = runtime.write(lambda s: leases.claim_job(s, job_id, runtime.worker_id, lease_seconds))
+    if claim is None:
+        log.debug("job %s is not to be had", job_id)
+        return
+    with runtime.database.read() as session:
+        spec = make_spec(session, claim, runtime)
+    remove_older_scratch(spec.scratch)
+    try:
+        supervise(runtime, claim, JobWork(runtime, claim, spec))
+    finally:
+        shutil.rmtree(spec.scratch, ignore_errors=True)
+
+
+def remove_older_scratch(scratch: Path) -> None:
+    """Remove what attempts of killed workers left; `scratch` is named by the attempt's number."""
+    for folder in scratch.parent.glob("*"):
+        if folder.name.isdecimal() and int(folder.name) < int(scratch.name):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_spec(session: Session, claim: Claim, runtime: Runtime) -> JobSpec:
+    """Everything that the trainer needs, read from the rows."""
+    settings = runtime.settings
+    job = get_job(session, claim.id)
+    teacher = ResolvedTeacher.model_validate(job.teacher)
+    options = JobOptions.model_validate(job.options)
+    if options.device == "auto":
+        options = options.model_copy(update={"device": settings.device})
+    uploaded = find_teacher(session, teacher.teacher_id) if teacher.teacher_id else None
+    data_dir = settings.data_dir.resolve()
+    return JobSpec(
+        job_id=job.id,
+        attempt=claim.attempt,
+        teacher=teacher,
+        teacher_sha256=uploaded.sha256 if uploaded else None,
+        options=options,
+        dataset=_reference(session, job.dataset_id),
+        probe=_reference(session, job.probe_dataset_id) if job.probe_dataset_id else None,
+        checkpoint=CheckpointRef.model_validate(job.checkpoint) if job.checkpoint else None,
+        scratch=data_dir / "scratch" / job.id / str(claim.attempt),
+        cache=data_dir / "cache",
+        checkpoint_seconds=settings.checkpoint_seconds,
+    )
+
+
+def _reference(session: Session, dataset_id: str) -> DatasetRef:
+    dataset = get_dataset(session, dataset_id)
+    assert dataset.report_key is not None, "a claimable job's datasets are ready"
+    return DatasetRef(id=dataset.id, report_key=dataset.report_key)
+
+
+class JobWork:
+    """Writes what a job's trainer reports, each write fenced by the claim."""
+
+    module = "worker.trainer"
+
+    def __init__(self, runtime: Runtime, claim: Claim, spec: JobSpec) -> None:
+        self._runtime, self._claim, self._storage = runtime, claim, runtime.storage
+        self._checkpoint = spec.checkpoint
+        self.spec: BaseModel = spec
+
+    def report(self, message: Message) -> None:
+        """Store a message from the middle of the work."""
+        match message:
+            case PhaseMessage():
+                self._write(lambda s: leases.set_phase(s, self._claim, message.phase))
+            case ProgressMessage():
+                self._write(
+                    lambda s: leases.record_progress(s, self._claim, message.progress, _events(message))
+                )
+            case CheckpointMessage():
+                self._keep_checkpoint(message.checkpoint)
+            case LogMessage():
+                self._write(lambda s: self._log(s, message))
+
+    def succeed(self, message: ResultMessage) -> None:
+        """Publish the files with the success, in one transaction."""
+        artifacts = [NewArtifact(**artifact.model_dump()) for artifact in message.artifacts]
+        self._write(lambda s: leases.succeed(s, self._claim, message.result, artifacts))
+        self._discard(self._checkpoint_prefix)
+
+    def fail(self, error: JobError) -> None:
+        """End the job for good."""
+        self._write(lambda s: leases.fail(s, self._claim, error))
+        self._discard(self._attempt_prefix, self._checkpoint_prefix)
+
+    def cancel(self) -> None:
+        """End the job because its owner asked for it."""
+        self._write(lambda s: leases.cancelled(s, self._claim))
+        self._discard(self._attempt_prefix, self._checkpoint_prefix)
+
+    def release(self, reason: str, charge_attempt: bool) -> None:
+        """Give the job back for another attempt."""
+        most = self._runtime.settings.max_attempts
+        state = self._write(
+            lambda s: leases.release(s, self._claim, reason, charge_attempt, max_attempts=most)
+        )
+        log.warning("job %s is %s: %s", self._claim.id, state.value, reason)
+        self._discard(self._attempt_prefix)
+        if state is not JobState.QUEUED:
+            self._discard(self._checkpoint_prefix)
+
+    def abandon(self) -> None:
+        """Clean up after an attempt that lost its lease; the row and its checkpoint are another's now."""
+        self._discard(self._attempt_prefix)
+
+    def _log(self, session: Session, message: LogMessage) -> None:
+        # Renewing is what fences this write.
+        leases.renew(session, self._claim, self._runtime.settings.lease_seconds)
+        event = NewEvent(EventType.LOG, message.message, {}, EventLevel(message.level))
+        append_events(session, self._claim.id, self._claim.attempt, [event])
+
+    def _keep_checkpoint(self, new: CheckpointRef) -> None:
+        """Record a stored checkpoint, then drop the one before: there is always one that the row names."""
+        old, self._checkpoint = self._checkpoint, new
+        self._write(lambda s: leases.record_checkpoint(s, self._claim, new.key, new.sha256, new.step))
+        if old is not None and old.key != new.key:
+            self._storage_cleanup(partial(self._storage.delete, old.key))
+
+    @property
+    def _attempt_prefix(self) -> str:
+        return f"jobs/{self._claim.id}/attempts/{self._claim.attempt}"
+
+    @property
+    def _checkpoint_prefix(self) -> str:
+        return f"jobs/{self._claim.id}/checkpoints"
+
+    def _discard(self, *prefixes: str) -> None:
+        for prefix in prefixes:
+            self._storage_cleanup(partial(self._storage.delete_prefix, prefix))
+
+    def _storage_cleanup(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except StorageUnavailable as error:
+            log.warning("left objects of job %s behind: %s", self._claim.id, error)
+
+    def _write(self, change: Callable[[Session], T]) -> T:
+        return self._runtime.write(change)
+
+
+def _events(message: ProgressMessage) -> list[NewEvent]:
+    if not message.is_metric:
+        return []
+    progress = message.progress
+    text = f"Step {progress['step']} of {progress['total_steps']}, loss {progress['loss']:.4f}."
+    data = {name: progress[name] for name in ("step", "epoch", "loss", "lr", "images_per_second")}
+    return [NewEvent(EventType.METRIC, text, data)]

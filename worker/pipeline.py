@@ -1,0 +1,218 @@
+"""One job from its inputs to its stored files: fetch, distil, merge, probe, export, publish."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.states import Phase
+from core.storage import Storage
+from wecolora import DistillConfig, DistillResult, Progress, TeacherSpec, distill, linear_probe
+from wecolora.config import explain
+from wecolora.errors import CheckpointMismatch, Interrupted, InvalidCheckpoint, OutOfMemory
+from worker.childside import Worker
+from worker.fetch import fetch_checkpoint, fetch_images, fetch_probe, fetch_teacher
+from worker.progress import ProgressThrottle
+from worker.protocol import (
+    CheckpointMessage,
+    CheckpointRef,
+    JobSpec,
+    LogMessage,
+    PhaseMessage,
+    ResultMessage,
+)
+from worker.publish import store_artifacts, write_report, zip_student
+
+_COSTS = ("parameters", "gmacs", "latency_ms", "file_size_bytes")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a job works on, on the local disk."""
+
+    teacher: TeacherSpec
+    images: Path
+    probe: tuple[Path, Path | None] | None
+    resume: bool
+
+
+@dataclass
+class Pipeline:
+    """Runs in a child; reports to the worker, stores objects under keys of its attempt."""
+
+    spec: JobSpec
+    storage: Storage
+    worker: Worker
+    throttle: ProgressThrottle = field(default_factory=ProgressThrottle)
+    phase: Phase | None = None
+
+    @property
+    def out(self) -> Path:
+        """The engine's output folder."""
+        return self.spec.scratch / "out"
+
+    def run(self) -> None:
+        """All phases; the last message is the result."""
+        started = time.monotonic()
+        config = self._config()
+        self._enter(Phase.FETCHING)
+        inputs = self._fetch()
+        self._enter(Phase.DISTILLING)
+        result = self._distill(inputs, config)
+        report = dict(result.report)
+        report["probe"] = self._probe(inputs, config)
+        self._enter(Phase.EXPORTING)
+        write_report(self.out / "report.json", report)
+        zip_student(self.out / "student", self.out / "student.zip")
+        self._enter(Phase.PUBLISHING)
+        prefix = f"jobs/{self.spec.job_id}/attempts/{self.spec.attempt}"
+        artifacts = store_artifacts(self.storage, self.out, prefix)
+        summary = summarise(report, time.monotonic() - started)
+        self.worker.send(ResultMessage(result=summary, artifacts=artifacts))
+
+    def _enter(self, phase: Phase) -> None:
+        if phase is not self.phase:
+            self.phase = phase
+            self.worker.send(PhaseMessage(phase=phase))
+
+    def _config(self) -> DistillConfig:
+        try:
+            return DistillConfig.model_validate(self.spec.options.to_engine())
+        except ValidationError as error:
+            raise explain(error) from error
+
+    def _fetch(self) -> Inputs:
+        spec, storage, cache = self.spec, self.storage, self.spec.cache
+        # The probe first: labels that do not fit should not cost an hour of training.
+        probe = fetch_probe(storage, spec.probe, cache) if spec.probe else None
+        teacher = TeacherSpec(
+            source=fetch_teacher(storage, spec.teacher, spec.teacher_sha256, cache),
+            architecture=spec.teacher.architecture if spec.teacher.kind == "uploaded" else None,
+            image_size=spec.teacher.image_size if spec.teacher.kind == "uploaded" else None,
+        )
+        images = fetch_images(storage, spec.dataset, cache)
+        self.out.mkdir(parents=True, exist_ok=True)
+        return Inputs(teacher, images, probe, self._fetch_checkpoint())
+
+    def _fetch_checkpoint(self) -> bool:
+        checkpoint = self.spec.checkpoint
+        if checkpoint is None:
+            return False
+        if fetch_checkpoint(self.storage, checkpoint, self._checkpoint_file):
+            self._log(f"Resuming from step {checkpoint.step}.")
+            return True
+        self._log("The checkpoint is gone or damaged; starting anew.", warning=True)
+        return False
+
+    @property
+    def _checkpoint_file(self) -> Path:
+        return self.out / "checkpoint.safetensors"
+
+    def _distill(self, inputs: Inputs, config: DistillConfig) -> DistillResult:
+        """Distil; at most one more try each with a fresh start and with half the batch."""
+        resume, smaller_tried = inputs.resume, False
+        while True:
+            try:
+                return self._distill_once(inputs, config, resume)
+            except (CheckpointMismatch, InvalidCheckpoint):
+                if not resume:
+                    raise
+                self._log("The checkpoint does not fit this machine's settings; starting anew.", warning=True)
+                self._checkpoint_file.unlink(missing_ok=True)
+                resume = False
+            except OutOfMemory as error:
+                if smaller_tried or error.batch_size < 2:
+                    raise
+                smaller_tried = True
+                half = error.batch_size // 2
+                self._log(f"Out of memory with batches of {error.batch_size}; trying {half}.", warning=True)
+                config = config.model_copy(update={"batch_size": half, "accumulate": 2 * config.accumulate})
+                self._checkpoint_file.unlink(missing_ok=True)
+                resume = False
+
+    def _distill_once(self, inputs: Inputs, config: DistillConfig, resume: bool) -> DistillResult:
+        # A run that is to stop does so between two steps, with a checkpoint: see `_on_progress`.
+        with self.worker.deferring_stop():
+            try:
+                return distill(
+                    inputs.teacher,
+                    inputs.images,
+                    config=config,
+                    out=self.out,
+                    resume=resume,
+                    on_progress=self._on_progress,
+                    checkpoint_seconds=self.spec.checkpoint_seconds,
+                )
+            except Interrupted as stopped:
+                if stopped.step:
+                    self._store_checkpoint(self._checkpoint_file, stopped.step)
+                raise
+
+    def _on_progress(self, progress: Progress) -> None:
+        if progress.checkpoint is not None:
+            self._store_checkpoint(progress.checkpoint, progress.step)
+        if progress.phase == "distilling":
+            message = self.throttle.take(_progress_json(progress), progress.step, progress.total_steps)
+            if message is not None:
+                self.worker.send(message)
+        elif progress.phase in ("merging", "exporting"):
+            self._enter(Phase.MERGING)
+        if self.worker.stop_requested:
+            # Only between two steps is there a checkpoint that belongs to the step.
+            raise Interrupted(progress.step if progress.phase == "distilling" else 0)
+
+    def _store_checkpoint(self, file: Path, step: int) -> None:
+        key = f"jobs/{self.spec.job_id}/checkpoints/{self.spec.attempt}/{step}.safetensors"
+        stored = self.storage.put_file(key, file)
+        reference = CheckpointRef(key=key, sha256=stored.sha256, step=step)
+        self.worker.send(CheckpointMessage(checkpoint=reference))
+
+    def _probe(self, inputs: Inputs, config: DistillConfig) -> dict[str, Any] | None:
+        if inputs.probe is None:
+            return None
+        self._enter(Phase.PROBING)
+        train, test = inputs.probe
+        teacher = inputs.teacher
+        if config.image_size is not None:
+            teacher = TeacherSpec(teacher.source, teacher.architecture, config.image_size)
+        models: dict[str, TeacherSpec | Path] = {"teacher": teacher, "student": self.out / "student"}
+        return {
+            name: linear_probe(model, train, test, device=config.device, seed=config.seed).to_dict()
+            for name, model in models.items()
+        }
+
+    def _log(self, message: str, *, warning: bool = False) -> None:
+        self.worker.send(LogMessage(level="warning" if warning else "info", message=message))
+
+
+def summarise(report: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """The table of a finished job: teacher against student, and how the training went."""
+    training, probe = report["training"], report["probe"] or {}
+    table = {
+        name: {"probe_accuracy": probe.get(name, {}).get("accuracy")}
+        | {cost: report[name][cost] for cost in _COSTS}
+        for name in ("teacher", "student")
+    }
+    return table | {
+        "steps": training["optimiser_steps"],
+        "initial_loss": training["initial_loss"],
+        "final_loss": training["final_loss"],
+        "seconds": round(seconds, 2),
+        "trainable_parameters": report["student"]["trainable_parameters"],
+        "blocks": report["student"]["blocks"],
+    }
+
+
+def _progress_json(progress: Progress) -> dict[str, Any]:
+    return {
+        "step": progress.step,
+        "total_steps": progress.total_steps,
+        "epoch": progress.epoch,
+        "epochs": progress.epochs,
+        "loss": progress.loss,
+        "lr": progress.learning_rate,
+        "images_per_second": progress.images_per_second,
+        "seconds_left": progress.seconds_left,
+    }

@@ -1,0 +1,64 @@
+"""Pack and store what a finished job delivers."""
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from core.storage import Storage
+from worker.protocol import ArtifactRef
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say: the same student gives the same bytes
+_STUDENT_FILES = ("config.json", "model.safetensors")
+_TYPES = {
+    ".safetensors": "application/octet-stream",
+    ".json": "application/json",
+    ".jsonl": "application/x-ndjson",
+    ".zip": "application/zip",
+}
+
+
+def zip_student(student: Path, target: Path) -> None:
+    """Pack the timm folder as `student/`, without compression: weights do not compress."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as bundle:
+        for name in _STUDENT_FILES:
+            info = zipfile.ZipInfo(f"student/{name}", _EPOCH)
+            info.external_attr = 0o644 << 16
+            with (student / name).open("rb") as source, bundle.open(info, "w", force_zip64=True) as packed:
+                while chunk := source.read(1 << 20):
+                    packed.write(chunk)
+
+
+def write_report(path: Path, report: Mapping[str, Any]) -> None:
+    """Write the report with what the service added."""
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def store_artifacts(storage: Storage, out: Path, prefix: str) -> list[ArtifactRef]:
+    """Store the files of a finished run under an attempt's prefix.
+
+    They can be downloaded only once the worker has published them with the success of the job.
+    """
+    student = out / "student"
+    files = {
+        "student.safetensors": student / "model.safetensors",
+        "config.json": student / "config.json",
+        "student.zip": out / "student.zip",
+        "adapter.safetensors": out / "adapter.safetensors",
+        "metrics.jsonl": out / "metrics.jsonl",
+        "report.json": out / "report.json",
+    }
+    artifacts = []
+    for name, path in files.items():
+        stored = storage.put_file(f"{prefix}/{name}", path)
+        artifacts.append(
+            ArtifactRef(
+                name=name,
+                key=stored.key,
+                size_bytes=stored.size_bytes,
+                sha256=stored.sha256,
+                content_type=_TYPES[path.suffix],
+            )
+        )
+    return artifacts
