@@ -28,7 +28,7 @@ from samples.digits import write_digits
 from samples.service_client import Json, ServiceClient, ServiceError
 
 TEACHER = "sample-digits"
-FOLDER = ROOT / "var" / "demo"
+DEFAULT_FOLDER = ROOT / "var" / "demo"
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,16 @@ def main() -> int:
 def run_demo(options: argparse.Namespace, console: Console) -> None:
     """Start the service, walk the whole path, and stop it unless it is to be kept."""
     started = time.monotonic()
+    folder: Path = options.folder.resolve()
     console.print("Writing 1,797 handwritten digits (they come with scikit-learn) …")
-    digits = write_digits(FOLDER / "digits")
+    digits = write_digits(folder / "digits")
     console.print("Starting the service on SQLite, a local folder and an embedded queue …")
-    with embedded_service(FOLDER, options.port, options.keep) as service:
+    with embedded_service(folder, options.port, options.keep) as service:
         client = ServiceClient(service.url)
         try:
             console.print(f"It answers at {service.url}; uploading the images …")
             images = client.upload_folder(digits.unlabelled, "digits, unlabelled")
-            labelled = client.upload_folder(FOLDER / "digits", "digits, labelled", ("train", "test"))
+            labelled = client.upload_folder(folder / "digits", "digits, labelled", ("train", "test"))
             job = client.create_job(
                 name="demo",
                 teacher=TEACHER,
@@ -94,7 +95,7 @@ def run_demo(options: argparse.Namespace, console: Console) -> None:
                 read_in = client.wait_for_dataset(dataset)
                 console.print(f"{read_in['name']}: {read_in['image_count']} images")
             finished = watch(client, job["id"], console)
-            student = fetch_student(client, job["id"], FOLDER / "student")
+            student = fetch_student(client, job["id"], folder / "student")
         finally:
             client.close()
         console.print(make_table(finished))
@@ -192,6 +193,7 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=4e-3, help="peak learning rate (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     parser.add_argument("--port", type=int, default=None, help="of the service (default: a free one)")
+    parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="for digits, data and student")
     parser.add_argument("--keep", action="store_true", help="leave the service running")
     return parser.parse_args()
 
