@@ -19,6 +19,14 @@ from core.errors import FieldProblem, InvalidFields, ServiceError
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 2
+STATUS_CODES: Final = {
+    400: ("bad_request", "Bad request"),
+    404: ("not_found", "Not found"),
+    405: ("method_not_allowed", "Method not allowed"),
+    413: ("payload_too_large", "Payload too large"),
+    415: ("unsupported_media_type", "Unsupported media type"),
+}
+"""Codes of errors that the framework raises; its own words change with its version."""
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +113,7 @@ def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
 
 def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    title = HTTPStatus(error.status_code).phrase
-    code = title.lower().replace(" ", "_").replace("-", "_")
+    code, title = STATUS_CODES.get(error.status_code, ("http_error", HTTPStatus(error.status_code).phrase))
     headers = dict(error.headers) if error.headers else None
     return problem_response(
         request.url.path, error.status_code, code, title, str(error.detail), headers=headers

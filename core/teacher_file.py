@@ -115,7 +115,7 @@ def _tensor(name: str, entry: Any, data_bytes: int) -> TensorInfo:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise refuse("the header must give its dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if dtype not in DTYPE_BITS:
+    if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         raise refuse(f"unknown dtype {dtype!r}")
     if not _are_sizes(shape) or len(shape) > MAX_DIMENSIONS:
         raise refuse("its shape must be a list of sizes")

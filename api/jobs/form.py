@@ -39,7 +39,7 @@ class NewDataset:
     parts: Sequence[DatasetPart]
 
 
-def read_form(form: FormData) -> JobForm:
+def sort_form(form: FormData) -> JobForm:
     """Sort the fields from the files.
 
     Raises:

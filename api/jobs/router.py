@@ -7,8 +7,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse
 from starlette.exceptions import HTTPException
 
+from api.forms import read_form
 from api.jobs import download, service
-from api.jobs.form import create_job_from_form, read_form
+from api.jobs.form import create_job_from_form, sort_form
 from api.jobs.openapi import job_bodies
 from api.jobs.schemas import ArtifactList, ArtifactOut, EventList, EventOut, JobCreate, JobList, JobOut
 from api.jobs.stream import read_batch, stream_events
@@ -21,8 +22,6 @@ from core.queries import jobs as queries
 from core.states import JobState
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
-MAX_FORM_FIELDS = 100
-MAX_FORM_FIELD_BYTES = 64 * 1024
 
 
 @router.post("", status_code=201, response_model=JobOut, openapi_extra=job_bodies())
@@ -43,9 +42,8 @@ async def create_job(
 
 
 async def _create_from_form(request: Request, resources: Resources, background: BackgroundTasks) -> JobOut:
-    limits = {"max_files": resources.settings.max_form_files, "max_fields": MAX_FORM_FIELDS}
-    async with request.form(**limits, max_part_size=MAX_FORM_FIELD_BYTES) as form:
-        job, dataset_ids = await run_in_threadpool(create_job_from_form, resources, read_form(form))
+    async with read_form(request, resources.settings.max_form_files) as form:
+        job, dataset_ids = await run_in_threadpool(create_job_from_form, resources, sort_form(form))
     for dataset_id in dataset_ids:
         background.add_task(send_ingest, resources.celery, dataset_id)
     return job

@@ -4,12 +4,12 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from api.forms import read_form
 from api.resources import ResourcesDep
 from api.teachers import service
 from api.teachers.schemas import TeacherForm, TeacherList, TeacherOut
 
 router = APIRouter(prefix="/teachers", tags=["teachers"])
-MAX_FORM_FIELDS = 10
 
 
 def _upload_body() -> dict[str, object]:
@@ -39,7 +39,7 @@ async def add_teacher(request: Request, response: Response, resources: Resources
     """Upload a safetensors checkpoint of a timm architecture."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise HTTPException(415, "Send multipart/form-data.")
-    async with request.form(max_files=1, max_fields=MAX_FORM_FIELDS) as form:
-        teacher = await run_in_threadpool(service.add_teacher, resources, service.read_form(form))
+    async with read_form(request, max_files=1) as form:
+        teacher = await run_in_threadpool(service.add_teacher, resources, service.sort_form(form))
     response.headers["Location"] = f"/teachers/{teacher.id}"
     return teacher

@@ -49,7 +49,7 @@ def get_teacher(session: Session, catalogue: Catalogue, identifier: str) -> Teac
         raise NotFound("teacher", identifier) from error
 
 
-def read_form(form: FormData) -> TeacherUpload:
+def sort_form(form: FormData) -> TeacherUpload:
     """Sort the fields from the file.
 
     Raises:

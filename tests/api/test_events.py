@@ -1,0 +1,123 @@
+"""Events as JSON pages and as a stream."""
+
+import json
+import threading
+
+import pytest
+
+from core.leases import NewEvent, record_progress
+from core.states import EventType
+from tests.api.rows import finish, queued_job, running_job
+from tests.servers import run_api, wait_until
+
+STREAM = {"Accept": "text/event-stream"}
+
+
+def add_metrics(api, claim, count):
+    for step in range(count):
+        event = NewEvent(EventType.METRIC, f"step {step}", {"step": step, "loss": 1 / (step + 1)})
+        with api.database.write() as session:
+            record_progress(session, claim, {"step": step}, [event])
+
+
+def read_stream(api, job_id, last_event_id=None, at_most=None):
+    """The stream's events as (id, type, data), until it ends or `at_most` have come."""
+    headers = STREAM if last_event_id is None else {**STREAM, "Last-Event-ID": str(last_event_id)}
+    found, current = [], {}
+    with api.client.stream("GET", f"/jobs/{job_id}/events", headers=headers) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        for line in response.iter_lines():
+            if not line:
+                if "id" in current:
+                    found.append((int(current["id"]), current["event"], json.loads(current["data"])))
+                    if len(found) == at_most:
+                        return found
+                current = {}
+            elif not line.startswith(":"):
+                name, _, value = line.partition(": ")
+                current[name] = value
+    return found
+
+
+def test_pages_of_events_have_no_gap_and_no_repeat(api):
+    claim = running_job(api)
+    add_metrics(api, claim, 10)
+    seen, has_more = [], True
+    while has_more:
+        after = seen[-1]["seq"] if seen else 0
+        page = api.client.get(f"/jobs/{claim.id}/events", params={"after": after, "limit": 4}).json()
+        seen += page["data"]
+        has_more = page["has_more"]
+    assert [event["seq"] for event in seen] == list(range(1, 14))
+    assert seen[0]["data"] == {"state": "queued"}
+    assert seen[-1]["data"]["step"] == 9
+
+
+def test_a_stream_follows_the_job_to_its_end(api):
+    claim = running_job(api)
+    worker = threading.Thread(target=lambda: (add_metrics(api, claim, 20), finish(api, claim)))
+    worker.start()
+    events = read_stream(api, claim.id)
+    worker.join()
+    assert [number for number, _, _ in events] == list(range(1, len(events) + 1))
+    assert [kind for _, kind, _ in events].count("metric") == 20
+    assert events[-1][1:] == ("state", events[-1][2])
+    assert events[-1][2]["data"] == {"state": "succeeded"}
+
+
+def test_a_stream_that_reconnects_goes_on_where_it_was(api):
+    claim = running_job(api)
+    add_metrics(api, claim, 10)
+    first = read_stream(api, claim.id, at_most=5)
+    add_metrics(api, claim, 5)
+    finish(api, claim)
+    rest = read_stream(api, claim.id, last_event_id=first[-1][0])
+    numbers = [number for number, _, _ in first + rest]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert rest[-1][2]["data"] == {"state": "succeeded"}
+
+
+def test_a_stream_that_was_read_to_its_end_is_not_reopened(api):
+    claim = running_job(api)
+    finish(api, claim)
+    last = read_stream(api, claim.id)[-1][0]
+    headers = {**STREAM, "Last-Event-ID": str(last)}
+    assert api.client.get(f"/jobs/{claim.id}/events", headers=headers).status_code == 204
+
+
+def test_a_cancelled_job_ends_its_stream(api):
+    job_id = queued_job(api)
+    api.client.post(f"/jobs/{job_id}/cancel")
+    assert read_stream(api, job_id)[-1][2]["data"] == {"state": "cancelled"}
+
+
+def test_an_idle_stream_sends_comments(make_settings):
+    with run_api(make_settings(event_keepalive_seconds=0.1)) as api:
+        job_id = queued_job(api)
+        with api.client.stream("GET", f"/jobs/{job_id}/events", headers=STREAM) as response:
+            assert any(line.startswith(":") for line in response.iter_lines())
+
+
+def test_a_reader_that_leaves_releases_everything(api):
+    job_id = queued_job(api)
+    for _ in range(60):
+        with api.client.stream("GET", f"/jobs/{job_id}/events", headers=STREAM) as response:
+            next(response.iter_lines())
+    pool = api.database.engine.pool
+    wait_until(lambda: pool.checkedout() == 0, seconds=5)
+    # Writers are not kept waiting by readers that stay either.
+    with api.client.stream("GET", f"/jobs/{job_id}/events", headers=STREAM):
+        assert api.client.post(f"/jobs/{job_id}/cancel").json()["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("headers", [{}, STREAM])
+def test_events_of_no_job_are_404(api, headers):
+    response = api.client.get("/jobs/job_unknown/events", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+def test_a_last_event_id_that_is_no_number_is_refused(api):
+    job_id = queued_job(api)
+    response = api.client.get(f"/jobs/{job_id}/events", headers={**STREAM, "Last-Event-ID": "x"})
+    assert response.json()["errors"][0]["field"] == "last-event-id"
