@@ -1,25 +1,30 @@
 """WeCoLoRA: weight copy and low-rank adaptation for few-shot distillation of vision transformers.
 
-The engine alone: PyTorch and timm, no web. See ``wecolora --help`` and `distill`.
+The engine alone: PyTorch and timm, no web. See ``wecolora --help`` and `distill`. Names are loaded when they are first
+used, so that importing the package, or being told of a bad option, does not wait for torch.
 """
 
-from wecolora import torchvision_compat  # noqa: F401, I001  torchvision must be importable before timm is
-from wecolora import errors
-from wecolora.architectures import TransformerLayout, describe_transformer
-from wecolora.blocks import BlockPolicy, copy_weights, select_blocks
-from wecolora.config import DistillConfig
-from wecolora.cost import ModelCost, count_gmacs, inspect_model, inspect_models
-from wecolora.distillation import DistillResult, Progress, distill
-from wecolora.export import export_adapter, export_student, load_adapter
-from wecolora.lora import add_lora, merge_lora
-from wecolora.losses import feature_l1
-from wecolora.probe import ProbeResult, linear_probe
-from wecolora.teachers import TeacherSpec, load_teacher
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wecolora import errors
+    from wecolora.architectures import TransformerLayout, describe_transformer
+    from wecolora.blocks import copy_weights, select_blocks
+    from wecolora.config import BlockPolicy, DistillConfig, LossPlace
+    from wecolora.cost import ModelCost, count_gmacs, inspect_model, inspect_models
+    from wecolora.distillation import DistillResult, Progress, distill
+    from wecolora.export import export_adapter, export_student, load_adapter
+    from wecolora.lora import add_lora, merge_lora
+    from wecolora.losses import feature_l1
+    from wecolora.probe import ProbeResult, linear_probe
+    from wecolora.teachers import TeacherSpec, load_teacher
 
 __all__ = [
     "BlockPolicy",
     "DistillConfig",
     "DistillResult",
+    "LossPlace",
     "ModelCost",
     "ProbeResult",
     "Progress",
@@ -42,3 +47,29 @@ __all__ = [
     "merge_lora",
     "select_blocks",
 ]
+
+_HOMES = {
+    "architectures": ("TransformerLayout", "describe_transformer"),
+    "blocks": ("copy_weights", "select_blocks"),
+    "config": ("BlockPolicy", "DistillConfig", "LossPlace"),
+    "cost": ("ModelCost", "count_gmacs", "inspect_model", "inspect_models"),
+    "distillation": ("DistillResult", "Progress", "distill"),
+    "export": ("export_adapter", "export_student", "load_adapter"),
+    "lora": ("add_lora", "merge_lora"),
+    "losses": ("feature_l1",),
+    "probe": ("ProbeResult", "linear_probe"),
+    "teachers": ("TeacherSpec", "load_teacher"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name == "errors":
+        return import_module("wecolora.errors")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'wecolora' has no attribute {name!r}")
+    return getattr(import_module(f"wecolora.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -3,21 +3,14 @@
 import copy
 import itertools
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Any
 
 import torch
 from torch import nn
 
 from wecolora.architectures import describe_transformer
+from wecolora.config import BlockPolicy
 from wecolora.errors import OutOfRange, UnsupportedArchitecture
-
-
-class BlockPolicy(StrEnum):
-    """Which block of every group of r blocks is kept."""
-
-    LAST_OF_GROUP = "last-of-group"
-    FIRST_OF_GROUP = "first-of-group"
 
 
 def student_depth(depth: int, compression_factor: int) -> int:

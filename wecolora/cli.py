@@ -20,6 +20,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
+import wecolora
+from wecolora import errors
+from wecolora.config import DistillConfig, explain, load_line
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 _messages = Console(stderr=True)
 
@@ -96,25 +100,19 @@ def distill(
         "few_shot_ratio": few_shot_ratio,
         "loss_place": loss_place,
     }
-    # torch and timm take seconds to import; --help should not.
-    import wecolora
-
     with _errors_become_exit_codes(), _stop_on_signals() as stopped, _bar() as show:
         try:
-            config = wecolora.DistillConfig.model_validate(options)
+            config = DistillConfig.model_validate(options)
         except ValidationError as error:
-            from wecolora.config import explain
-
             raise explain(error) from error
 
-        def on_progress(progress: wecolora.Progress) -> None:
+        def on_progress(progress: "wecolora.Progress") -> None:
             show(progress)
             if stopped:
-                raise wecolora.errors.Interrupted(progress.step)
+                raise errors.Interrupted(progress.step)
 
-        spec = wecolora.TeacherSpec(teacher, architecture)
         result = wecolora.distill(
-            spec,
+            wecolora.TeacherSpec(teacher, architecture),
             images,
             out=out,
             config=config,
@@ -142,8 +140,6 @@ def probe(
     as_json: AsJson = False,
 ) -> None:
     """Fit a linear classifier on the frozen features of MODEL and test it."""
-    import wecolora
-
     with _errors_become_exit_codes():
         spec = wecolora.TeacherSpec(model, architecture, image_size)
         result = wecolora.linear_probe(spec, train, test, device=device, seed=seed)
@@ -166,8 +162,6 @@ def inspect_command(
     as_json: AsJson = False,
 ) -> None:
     """Show parameters, trainable parameters, GMACs, latency and file size of MODEL."""
-    import wecolora
-
     with _errors_become_exit_codes():
         cost = wecolora.inspect_model(wecolora.TeacherSpec(model, architecture, image_size), device)
     if as_json:
@@ -187,8 +181,6 @@ def main() -> None:
 @contextmanager
 def _errors_become_exit_codes() -> Iterator[None]:
     """The one place where the engine's errors become exit codes."""
-    from wecolora import errors
-
     try:
         yield
     except errors.Interrupted as error:
@@ -238,23 +230,26 @@ def _bar() -> Iterator[Any]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with ProgressBar(*columns, console=_messages, transient=not _messages.is_terminal) as bar:
-        tasks: dict[str, Any] = {}
+    bar = ProgressBar(*columns, console=_messages, transient=not _messages.is_terminal)
+    tasks: dict[str, Any] = {}
 
-        def show(progress: Any) -> None:
-            if progress.phase not in tasks:
-                tasks[progress.phase] = bar.add_task(
-                    progress.phase, total=progress.total_steps or None, detail=""
-                )
-            detail = "" if progress.loss is None else f"loss {progress.loss:.4f}"
-            bar.update(
-                tasks[progress.phase],
-                completed=progress.step,
-                total=progress.total_steps or None,
-                detail=detail,
+    def show(progress: Any) -> None:
+        if not tasks:
+            bar.start()
+        if progress.phase not in tasks:
+            tasks[progress.phase] = bar.add_task(
+                progress.phase, total=progress.total_steps or None, detail=""
             )
+        detail = "" if progress.loss is None else f"loss {progress.loss:.4f}"
+        bar.update(
+            tasks[progress.phase], completed=progress.step, total=progress.total_steps or None, detail=detail
+        )
 
+    try:
         yield show
+    finally:
+        if tasks:
+            bar.stop()
 
 
 def _numbers(layers: str | None) -> list[int] | None:
@@ -283,8 +278,6 @@ def _print_report(report: dict[str, Any], out: Path) -> None:
     )
     for skipped in report["images"]["skipped"]:
         console.print(f"skipped {skipped['path']}: {skipped['reason']}", markup=False)
-    from wecolora.export import load_line
-
     console.print(f"The student lies in {out / 'student'}. Load it with", soft_wrap=True)
     console.print(f"    {load_line(str(out / 'student'))}", soft_wrap=True, markup=False)
 

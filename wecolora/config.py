@@ -1,4 +1,4 @@
-"""The settings of one distillation, checked when built."""
+"""The settings of one distillation, checked when built. Needs no torch, so that a bad option is refused at once."""
 
 from enum import StrEnum
 from typing import Annotated, Literal, Self, get_args
@@ -7,9 +7,7 @@ import annotated_types
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from wecolora.blocks import BlockPolicy
 from wecolora.errors import OutOfRange
-from wecolora.losses import LossPlace
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -21,6 +19,24 @@ OPTION_NAMES = {"compression_factor": "r", "lora_rank": "k", "learning_rate": "l
 _STEPS_PER_EPOCH = 20
 _LARGEST_BATCH = 128
 _SMALLEST_BATCH = 16
+
+
+class BlockPolicy(StrEnum):
+    """Which block of every group of r blocks is kept."""
+
+    LAST_OF_GROUP = "last-of-group"
+    FIRST_OF_GROUP = "first-of-group"
+
+
+class LossPlace(StrEnum):
+    """Where teacher and student tokens are compared.
+
+    The paper compares "the embedding returned by" both networks. Its authors' code takes the tokens before the final
+    norm for LoRA students and after it for the baseline; here one place holds for every method and can be set.
+    """
+
+    BEFORE_NORM = "before-norm"
+    AFTER_NORM = "after-norm"
 
 
 class DistillConfig(BaseModel):
@@ -89,6 +105,11 @@ class DistillConfig(BaseModel):
             return min(self.batch_size, images)
         wanted = images // (_STEPS_PER_EPOCH * self.accumulate)
         return min(max(_SMALLEST_BATCH, min(_LARGEST_BATCH, wanted)), images)
+
+
+def load_line(folder: str) -> str:
+    """The line of Python that loads a delivered folder."""
+    return f'timm.create_model("local-dir:{folder}", pretrained=True)'
 
 
 def explain(error: ValidationError) -> OutOfRange:

@@ -123,7 +123,7 @@ def measure_latencies(models: Sequence[nn.Module], device: torch.device, seconds
             for model, images in zip(models, inputs, strict=True):
                 _time(model, images, device)
         while min(len(runs) for runs in times) < 5 or (
-            sum(map(sum, times)) < seconds * len(models) and len(times[0]) < 200
+            sum(map(sum, times)) < seconds * len(models) and len(times[0]) < 50
         ):
             for model, images, runs in zip(models, inputs, times, strict=True):
                 runs.append(_time(model, images, device))

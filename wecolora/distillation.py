@@ -10,23 +10,23 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import timm
 import torch
 from torch import nn
 
 from wecolora.architectures import TransformerLayout, describe_transformer
 from wecolora.blocks import check_layers, copy_weights, select_blocks
 from wecolora.checkpoints import read_checkpoint, write_checkpoint
-from wecolora.config import DistillConfig
+from wecolora.config import DistillConfig, load_line
 from wecolora.cost import ModelCost, count_gmacs, inspect_models
 from wecolora.devices import resolve_device, resolve_precision
 from wecolora.errors import Interrupted, OutOfRange, OutputExists
-from wecolora.export import check_buildable, export_adapter, export_student, load_line
+from wecolora.export import check_buildable, export_adapter, export_student
 from wecolora.images import AugmentedImages, ImageSet, load_images
 from wecolora.lora import add_lora, merge_lora
 from wecolora.metrics import MetricsFile
 from wecolora.schedule import Schedule
 from wecolora.teachers import TeacherSpec, image_size_of, load_teacher, preprocessing_of
+from wecolora.torchvision_compat import timm
 from wecolora.training import Setting, Trainer
 
 ProgressCallback = Callable[["Progress"], None]

@@ -5,24 +5,18 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import timm
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from timm.models._input import get_model_args
 from torch import nn
 
 from wecolora.architectures import architecture_name, describe_transformer
 from wecolora.blocks import copy_weights
 from wecolora.errors import ExportFailed, InvalidCheckpoint, UnsupportedArchitecture
 from wecolora.lora import adapter_state, add_lora, lora_layers
+from wecolora.torchvision_compat import timm
 
 _ADAPTER = "wecolora_adapter"
-
-
-def load_line(folder: str) -> str:
-    """The line of Python that loads a delivered folder."""
-    return f'timm.create_model("local-dir:{folder}", pretrained=True)'
 
 
 def check_buildable(student: nn.Module) -> None:
@@ -32,7 +26,7 @@ def check_buildable(student: nn.Module) -> None:
         UnsupportedArchitecture: when it cannot; the reason says what differs.
     """
     layout = describe_transformer(student)
-    arguments = {**get_model_args(student), "depth": layout.depth}
+    arguments = {**timm.models.get_model_args(student), "depth": layout.depth}
     try:
         json.dumps(arguments)
     except TypeError as error:
@@ -148,5 +142,11 @@ def load_adapter(teacher: nn.Module, file: Path) -> nn.Module:
         if names != parameters.keys():
             raise InvalidCheckpoint(str(file), f"its pairs are those of {facts['architecture']}")
         for name, parameter in parameters.items():
-            parameter.copy_(reader.get_tensor(name))
+            stored = reader.get_tensor(name)
+            if stored.shape != parameter.shape:
+                raise InvalidCheckpoint(
+                    str(file),
+                    f"tensor {name!r} is {list(stored.shape)}, this teacher needs {list(parameter.shape)}",
+                )
+            parameter.copy_(stored)
     return student

@@ -2,22 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 
 from torch import Tensor, nn
 
+from wecolora.config import LossPlace
 from wecolora.errors import TokenShapeMismatch
-
-
-class LossPlace(StrEnum):
-    """Where teacher and student tokens are compared.
-
-    The paper compares "the embedding returned by" both networks. Its authors' code takes the tokens before the final
-    norm for LoRA students and after it for the baseline; here one place holds for every method and can be set.
-    """
-
-    BEFORE_NORM = "before-norm"
-    AFTER_NORM = "after-norm"
 
 
 def feature_l1(student: Tensor, teacher: Tensor) -> Tensor:

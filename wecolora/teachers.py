@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import timm
 import torch
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError, safe_open
@@ -27,6 +26,7 @@ from wecolora.errors import (
     UnsupportedArchitecture,
 )
 from wecolora.images import Preprocessing
+from wecolora.torchvision_compat import timm
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _from_folder(folder: Path, spec: TeacherSpec) -> nn.Module:
     try:
         return _build(f"local-dir:{folder}", pretrained=True, spec=spec)
     except (RuntimeError, TypeError, KeyError) as error:
-        raise InvalidCheckpoint(str(folder), _first_line(error)) from error
+        raise InvalidCheckpoint(str(folder), _mismatch(error, architecture)) from error
 
 
 def _from_file(file: Path, spec: TeacherSpec) -> nn.Module:

@@ -5,8 +5,9 @@ and ``import torchvision`` stops with ``operator torchvision::nms does not exist
 shape functions for operators that its library never defined. timm needs torchvision's Python code only (transforms
 and ``create_feature_extractor``), so two operator schemas are declared and the import is tried again.
 
-With a torchvision that matches torch nothing happens here. Importing this module before timm is enough; it is what
-``wecolora/__init__.py`` does first. ``torchvision.ops.nms`` and ``torchvision.io`` stay unusable on such machines.
+With a torchvision that matches torch nothing happens here. The engine takes timm and torchvision's transforms from
+this module, so that they cannot be imported too early. ``torchvision.ops.nms`` and ``torchvision.io`` stay unusable
+on such machines.
 """
 
 import sys
@@ -51,3 +52,8 @@ def import_torchvision() -> bool:
 
 
 DECLARED_OPERATORS = import_torchvision()
+
+import timm  # noqa: E402
+from torchvision.transforms import InterpolationMode, v2  # noqa: E402
+
+__all__ = ["DECLARED_OPERATORS", "InterpolationMode", "import_torchvision", "timm", "v2"]

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from wecolora.config import LossPlace
 from wecolora.devices import autocast, deterministic
 from wecolora.errors import DivergedLoss, OutOfMemory
 from wecolora.images import AugmentedImages
-from wecolora.losses import LossPlace, TokenReader, feature_l1
+from wecolora.losses import TokenReader, feature_l1
 from wecolora.schedule import Schedule
 
 # The authors' code: AdamW with these moments. The paper names no optimiser.

@@ -1,0 +1,5 @@
+"""``python -m wecolora`` is the command line."""
+
+from wecolora.cli import main
+
+main()
