@@ -1,0 +1,56 @@
+"""The same service on Postgres: nothing above core/database.py knows the difference."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from core import migrate
+from core.database import Database
+from core.settings import Settings
+from tests.api.conftest import CATALOGUE
+from tests.api.rows import count_rows, finish, queued_job, ready_dataset, running_job
+from tests.servers import run_api, run_postgres
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    with run_postgres() as url:
+        folder = tmp_path_factory.mktemp("postgres")
+        settings = Settings(data_dir=folder, database_url=url, teacher_catalogue=CATALOGUE)
+        database = Database(settings)
+        migrate.upgrade(database.engine)
+        database.close()
+        with run_api(settings) as running:
+            yield running
+
+
+def test_a_job_goes_from_upload_to_download(api):
+    claim = running_job(api)
+    digest = finish(api, claim)
+    job = api.client.get(f"/jobs/{claim.id}").json()
+    assert (job["state"], job["result"]) == ("succeeded", {"student_accuracy": 0.97})
+    file = api.client.get(f"/jobs/{claim.id}/artifacts/student.safetensors")
+    assert file.headers["etag"] == f'"{digest}"'
+    events = api.client.get(f"/jobs/{claim.id}/events", headers={"Accept": "text/event-stream"})
+    assert events.text.count("event: state") == 3
+    assert api.client.get("/readyz").status_code == 200
+
+
+def test_many_clients_create_and_cancel_at_once(api):
+    dataset_id = ready_dataset(api)
+    before = count_rows(api)["jobs"]
+
+    def create_and_cancel(_):
+        job = api.client.post("/jobs", json={"teacher": "digits", "dataset_id": dataset_id}).json()
+        return {api.client.post(f"/jobs/{job['id']}/cancel").json()["state"] for _ in range(2)}
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(create_and_cancel, range(48))) == [{"cancelled"}] * 48
+    assert count_rows(api)["jobs"] == before + 48
+
+
+def test_a_page_begins_after_the_cursor(api):
+    ids = [queued_job(api) for _ in range(3)]
+    first = api.client.get("/jobs?limit=1&state=queued").json()
+    second = api.client.get("/jobs", params={"limit": 1, "state": "queued", "cursor": first["next_cursor"]})
+    assert [first["data"][0]["id"], second.json()["data"][0]["id"]] == [ids[2], ids[1]]
