@@ -1,6 +1,5 @@
 """The application: `uvicorn api.main:app`."""
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +16,7 @@ from api.health.router import router as health
 from api.jobs.router import router as jobs
 from api.resources import Resources
 from api.teachers.router import router as teachers
+from core.logs import configure_logging
 from core.settings import Settings, get_settings
 
 TITLE = "WeCoLoRA"
@@ -32,7 +32,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        logging.getLogger("api").setLevel(chosen.log_level)
+        configure_logging(chosen)
         app.state.resources = Resources.open(chosen)
         try:
             yield

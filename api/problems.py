@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -67,6 +67,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(OperationalError, _on_database_error)
+    app.add_exception_handler(InterfaceError, _on_database_error)
+    app.add_exception_handler(DataError, _on_data_error)
     app.add_exception_handler(PoolTimeout, _on_database_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_unexpected)
@@ -131,6 +133,12 @@ def _on_database_error(request: Request, error: Exception) -> JSONResponse:
         "The database does not answer or is not migrated; GET /readyz says more.",
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
     )
+
+
+def _on_data_error(request: Request, error: Exception) -> JSONResponse:
+    # Postgres takes no NUL character, in a path as little as in a name.
+    problem = FieldProblem("body", "a value holds characters that cannot be stored")
+    return _on_service_error(request, InvalidFields(problem))
 
 
 def _on_disconnect(request: Request, error: Exception) -> JSONResponse:

@@ -1,5 +1,6 @@
 """Validation errors of pydantic as problems of fields, the same for JSON bodies, queries and forms."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -70,8 +71,13 @@ def _allowed_by_error(error: Mapping[str, Any]) -> str | None:
 
 def _shown(value: Any) -> Any:
     """What was sent, if it is short and plain: an answer must not repeat a megabyte."""
-    if value is None or isinstance(value, bool | int | float):
-        return value if value == value and value not in (float("inf"), float("-inf")) else str(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        # Python refuses to write integers of thousands of digits.
+        return value if abs(value) < 2**63 else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
     if isinstance(value, str):
         return value if len(value) <= _LONGEST_INPUT else f"{value[:_LONGEST_INPUT]}…"
     return None

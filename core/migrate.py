@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
 from core.database import Database
+from core.logs import configure_logging
 from core.settings import get_settings
 
 MIGRATIONS: Final = Path(__file__).resolve().parent.parent / "migrations"
@@ -57,6 +58,6 @@ def make_config() -> Config:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=get_settings().log_level)
+    configure_logging(get_settings())
     upgrade(Database(get_settings()).engine)
     log.info("the database is at revision %s", newest_revision())

@@ -68,7 +68,6 @@ class Settings(BaseSettings):
     teacher_catalogue: Path | None = Field(None, description="A catalogue instead of the built-in one.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where jobs with device `auto` run.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
-    log_format: Literal["text", "json"] = Field("text", description="One line of text or of JSON a record.")
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod

@@ -86,7 +86,7 @@ async def put_part(
     resources: ResourcesDep,
     dataset_id: str,
     number: PartNumber,
-    filename: Annotated[str | None, Query(max_length=400)] = None,
+    filename: Annotated[str | None, Query(max_length=400, pattern=r"^[^\x00-\x1f]*$")] = None,
     content_digest: Annotated[str | None, Header(description="`sha-256=:BASE64:` (RFC 9530)")] = None,
 ) -> PartOut:
     """Upload one part; the same number again replaces it."""

@@ -22,6 +22,7 @@ from core.queries import jobs as queries
 from core.states import JobState
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
+HIGHEST_SEQ = 2**31 - 1
 
 
 @router.post("", status_code=201, response_model=JobOut, openapi_extra=job_bodies())
@@ -101,9 +102,9 @@ async def list_events(
     request: Request,
     job_id: str,
     resources: ResourcesDep,
-    after: Annotated[int, Query(ge=0, description="Only events with a greater `seq`.")] = 0,
+    after: Annotated[int, Query(ge=0, le=HIGHEST_SEQ, description="Only events with a greater `seq`.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-    last_event_id: Annotated[int | None, Header(ge=0)] = None,
+    last_event_id: Annotated[int | None, Header(ge=0, le=HIGHEST_SEQ)] = None,
 ) -> EventList | Response:
     """Events as JSON, or as a stream with `Accept: text/event-stream`."""
     if "text/event-stream" not in request.headers.get("accept", ""):

@@ -117,6 +117,11 @@ def test_events_of_no_job_are_404(api, headers):
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
 
 
+def test_a_number_beyond_every_event_is_refused(api):
+    response = api.client.get(f"/jobs/{queued_job(api)}/events?after={10**30}")
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "after")
+
+
 def test_a_last_event_id_that_is_no_number_is_refused(api):
     job_id = queued_job(api)
     response = api.client.get(f"/jobs/{job_id}/events", headers={**STREAM, "Last-Event-ID": "x"})

@@ -65,6 +65,7 @@ OUT_OF_RANGE = [
     ("r", 0, "1 to 12"),
     ("r", 13, "1 to 12"),
     ("r", 5000, "1 to 12"),
+    ("r", 10**4000, "1 to 12"),
     ("r", "two", "1 to 12"),
     ("k", 0, "1 to 64"),
     ("k", 65, "1 to 64"),
@@ -147,6 +148,7 @@ def test_a_value_out_of_range_is_refused_by_name_before_anything_is_stored(
         ({"probe": {"dataset_id": "ds_unknown"}}, "probe.dataset_id", "There is no dataset"),
         ({"learning_rate": 1}, "learning_rate", "not permitted"),
         ({"name": ""}, "name", "at least 1"),
+        ({"name": "a\x00b"}, "name", "pattern"),
     ],
 )
 def test_a_request_that_cannot_work_is_refused_with_the_reason(

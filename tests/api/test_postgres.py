@@ -49,6 +49,14 @@ def test_many_clients_create_and_cancel_at_once(api):
     assert count_rows(api)["jobs"] == before + 48
 
 
+@pytest.mark.parametrize(
+    "path", ["/jobs/%00", "/datasets/a%00b", "/jobs?cursor=%00", "/jobs/%00/artifacts/x"]
+)
+def test_a_nul_character_is_refused_and_breaks_nothing(api, path):
+    assert api.client.get(path).status_code == 422
+    assert api.client.put("/datasets/%00/parts/1", content=b"x").status_code == 422
+
+
 def test_a_page_begins_after_the_cursor(api):
     ids = [queued_job(api) for _ in range(3)]
     first = api.client.get("/jobs?limit=1&state=queued").json()

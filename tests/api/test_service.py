@@ -16,6 +16,13 @@ def test_a_page_of_another_site_can_change_nothing(api, path):
     assert (response.status_code, response.json()["code"]) == (403, "cross_site_request")
 
 
+def test_without_that_header_the_origin_tells(api):
+    foreign = api.client.post("/datasets", headers={"Origin": "http://evil.example"})
+    assert (foreign.status_code, foreign.json()["code"]) == (403, "cross_site_request")
+    assert api.client.post("/datasets", headers={"Origin": "null"}).status_code == 403
+    assert api.client.post("/datasets", headers={"Origin": api.url.rstrip("/")}).status_code == 201
+
+
 @pytest.mark.parametrize("site", ["same-origin", "none", None])
 def test_the_users_own_requests_pass(api, site):
     headers = {"Sec-Fetch-Site": site} if site else {}
