@@ -5,9 +5,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -29,14 +28,12 @@ class Database:
     """Sessions for reading and for writing.
 
     `with database.write() as session:` is the unit of work: it commits once, at the end, or rolls back.
-    `with database.read() as session:` sees one snapshot and never blocks a writer.
+    `with database.read() as session:` sees what is committed and never blocks a writer.
     """
 
     def __init__(self, settings: Settings) -> None:
         url = make_url(database_url(settings))
-        self.engine = (
-            _sqlite_engine(url.render_as_string(False)) if _is_sqlite(url.drivername) else _server_engine(url)
-        )
+        self.engine = _sqlite_engine(url) if url.get_backend_name() == "sqlite" else _server_engine(url)
         self._readers = sessionmaker(self.engine, expire_on_commit=False)
         self._writers = sessionmaker(self.engine.execution_options(**{WRITES: True}), expire_on_commit=False)
 
@@ -62,18 +59,14 @@ class Database:
         self.engine.dispose()
 
 
-def _is_sqlite(drivername: str) -> bool:
-    return drivername.split("+")[0] == "sqlite"
-
-
-def _server_engine(url: Any) -> Engine:
+def _server_engine(url: URL) -> Engine:
     return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=10, pool_timeout=10)
 
 
-def _sqlite_engine(url: str) -> Engine:
-    path = make_url(url).database
-    if path and path != ":memory:":
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+def _sqlite_engine(url: URL) -> Engine:
+    if url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    # One connection a thread of the API at most; sessions move between threads but are never shared.
     engine = create_engine(url, pool_size=10, max_overflow=30, connect_args={"check_same_thread": False})
     event.listen(engine, "connect", _on_sqlite_connect)
     event.listen(engine, "begin", _on_sqlite_begin)

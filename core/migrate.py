@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
-from core.database import Database
+from core.database import WRITES, Database
 from core.logs import configure_logging
 from core.settings import get_settings
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 def upgrade(engine: Engine) -> None:
     """Upgrade to the newest revision; nothing happens when it is there already."""
     config = make_config()
-    with engine.execution_options(wecolora_writes=True).connect() as connection:
+    with engine.execution_options(**{WRITES: True}).connect() as connection:
         # On SQLite the transaction of a writer is the lock: begin it before anything is read.
         if connection.dialect.name == "postgresql":
             connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": POSTGRES_LOCK})
