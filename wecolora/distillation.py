@@ -1,8 +1,6 @@
 """The whole of Algorithm 1: from a teacher and a folder of images to a merged student on disk."""
 
-import hashlib
 import json
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -10,23 +8,23 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from wecolora.architectures import TransformerLayout, describe_transformer
+from wecolora.architectures import describe_transformer
 from wecolora.blocks import check_layers, copy_weights, select_blocks
 from wecolora.checkpoints import read_checkpoint, write_checkpoint
-from wecolora.config import DistillConfig, load_line
-from wecolora.cost import ModelCost, count_gmacs, inspect_models
+from wecolora.config import DistillConfig
+from wecolora.cost import count_gmacs, inspect_models
 from wecolora.devices import resolve_device, resolve_precision
 from wecolora.errors import Interrupted, OutOfRange, OutputExists
 from wecolora.export import check_buildable, export_adapter, export_student
-from wecolora.images import AugmentedImages, ImageSet, load_images
+from wecolora.images import AugmentedImages, load_images
 from wecolora.lora import add_lora, merge_lora
 from wecolora.metrics import MetricsFile
+from wecolora.plan import Plan, run_identity
+from wecolora.report import make_report
 from wecolora.schedule import Schedule
 from wecolora.teachers import TeacherSpec, image_size_of, load_teacher, preprocessing_of
-from wecolora.torchvision_compat import timm
 from wecolora.training import Setting, Trainer
 
 ProgressCallback = Callable[["Progress"], None]
@@ -74,21 +72,6 @@ class DistillResult:
     student: nn.Module
     report: dict[str, object]
     student_dir: Path | None
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What is known before the first step."""
-
-    teacher: nn.Module
-    student: nn.Module
-    layout: TransformerLayout
-    blocks: tuple[int, ...]
-    images: ImageSet
-    found: int
-    schedule: Schedule
-    setting: Setting
-    config: DistillConfig
 
 
 def distill(
@@ -178,7 +161,7 @@ def _prepare(
     images: Path,
     config: DistillConfig,
     notify: ProgressCallback,
-) -> _Plan:
+) -> Plan:
     """Check everything that can be checked before training, cheapest first."""
     device = resolve_device(config.device)
     teacher_model = teacher if isinstance(teacher, nn.Module) else load_teacher(_with_size(teacher, config))
@@ -218,7 +201,7 @@ def _prepare(
         loader_processes=4 if device.type == "cuda" else 0,
     )
     found = len(everything) + len(everything.skipped)
-    return _Plan(teacher_model, student, layout, blocks, used, found, schedule, setting, config)
+    return Plan(teacher_model, student, layout, blocks, used, found, schedule, setting, config)
 
 
 def _with_size(teacher: TeacherSpec | str | Path, config: DistillConfig) -> TeacherSpec:
@@ -230,7 +213,7 @@ def _with_size(teacher: TeacherSpec | str | Path, config: DistillConfig) -> Teac
 
 def _train(
     trainer: Trainer,
-    plan: _Plan,
+    plan: Plan,
     folder: Path,
     resume: bool,
     notify: ProgressCallback,
@@ -238,7 +221,7 @@ def _train(
 ) -> int:
     """Run the steps that are left; returns the step that it started from."""
     file = folder / "checkpoint.safetensors"
-    run = _run_identity(plan)
+    run = run_identity(plan)
     if resume and file.exists():
         trainer.load_state(read_checkpoint(file, run).tensors)
     first_step = trainer.step
@@ -272,7 +255,7 @@ def _train(
     return first_step
 
 
-def _deliver(plan: _Plan, trainer: Trainer, folder: Path, notify: ProgressCallback) -> dict[str, object]:
+def _deliver(plan: Plan, trainer: Trainer, folder: Path, notify: ProgressCallback) -> dict[str, object]:
     """Merge, export and measure."""
     notify(Progress("merging", trainer.step, trainer.step))
     student = plan.student.cpu()
@@ -293,75 +276,7 @@ def _deliver(plan: _Plan, trainer: Trainer, folder: Path, notify: ProgressCallba
     }
     export_student(student, folder / "student", provenance)
     costs = inspect_models([plan.teacher, student], plan.config.device, [None, trainable])
-    return _report(plan, trainer, costs, unmerged_gmacs)
-
-
-def _report(
-    plan: _Plan, trainer: Trainer, costs: list[ModelCost], unmerged_gmacs: float
-) -> dict[str, object]:
-    schedule = plan.schedule
-    last_epoch = trainer.losses[-schedule.steps_per_epoch :]
-    return {
-        "method": "wecolora",
-        "versions": {
-            "wecolora": version("wecolora"),
-            "torch": torch.__version__,
-            "timm": timm.__version__,
-            "python": platform.python_version(),
-        },
-        "config": plan.config.model_dump(mode="json"),
-        "teacher": costs[0].to_dict(),
-        "student": costs[1].to_dict() | {"blocks": list(plan.blocks), "gmacs_unmerged": unmerged_gmacs},
-        "images": {
-            "found": plan.found,
-            "used": len(plan.images),
-            "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in plan.images.skipped],
-        },
-        "training": {
-            "optimiser_steps": trainer.step,
-            "epochs": schedule.epochs,
-            "batch_size": schedule.batch_size,
-            "accumulate": schedule.accumulate,
-            "images_per_step": schedule.images_per_step,
-            "warmup_steps": schedule.warmup_steps,
-            "peak_learning_rate": schedule.peak_learning_rate,
-            "device": str(plan.setting.device),
-            "precision": plan.setting.precision,
-            "initial_loss": trainer.losses[0],
-            "final_loss": sum(last_epoch) / len(last_epoch),
-            "images_per_second": sum(trainer.speeds) / len(trainer.speeds),
-        },
-        "load": load_line("student"),
-    }
-
-
-def _run_identity(plan: _Plan) -> dict[str, object]:
-    """What a continued run must share with the one that wrote the checkpoint."""
-    settings = plan.config.model_dump(mode="json", exclude={"device", "image_size"})
-    return {
-        **settings,
-        "teacher": _digest_tensors(plan.teacher),
-        "images": _digest_images(plan.images),
-        "batch_size": plan.schedule.batch_size,
-        "precision": plan.setting.precision,
-        "pixels": image_size_of(plan.teacher),
-    }
-
-
-def _digest_tensors(model: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
-
-
-def _digest_images(images: ImageSet) -> str:
-    """Names and sizes in their order; a folder that moved is still the same."""
-    digest = hashlib.sha256()
-    for path in images.paths:
-        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-    return digest.hexdigest()[:16]
+    return make_report(plan, trainer, costs, unmerged_gmacs)
 
 
 def _write_json(path: Path, content: dict[str, object]) -> None:

@@ -1,0 +1,58 @@
+"""``report.json``: what was done, with what, and what came out."""
+
+import platform
+from importlib.metadata import version
+
+import torch
+
+from wecolora.config import load_line
+from wecolora.cost import ModelCost
+from wecolora.torchvision_compat import timm
+from wecolora.training import Trainer
+
+
+def make_report(
+    plan: Plan, trainer: Trainer, costs: list[ModelCost], unmerged_gmacs: float
+) -> dict[str, object]:
+    """The report of a finished run, as JSON values.
+
+    Args:
+        plan: of the run.
+        trainer: after its last step.
+        costs: of the teacher and of the merged student.
+        unmerged_gmacs: of the student in training.
+    """
+    schedule = plan.schedule
+    last_epoch = trainer.losses[-schedule.steps_per_epoch :]
+    return {
+        "method": "wecolora",
+        "versions": {
+            "wecolora": version("wecolora"),
+            "torch": torch.__version__,
+            "timm": timm.__version__,
+            "python": platform.python_version(),
+        },
+        "config": plan.config.model_dump(mode="json"),
+        "teacher": costs[0].to_dict(),
+        "student": costs[1].to_dict() | {"blocks": list(plan.blocks), "gmacs_unmerged": unmerged_gmacs},
+        "images": {
+            "found": plan.found,
+            "used": len(plan.images),
+            "skipped": [{"path": skipped.path, "reason": skipped.reason} for skipped in plan.images.skipped],
+        },
+        "training": {
+            "optimiser_steps": trainer.step,
+            "epochs": schedule.epochs,
+            "batch_size": schedule.batch_size,
+            "accumulate": schedule.accumulate,
+            "images_per_step": schedule.images_per_step,
+            "warmup_steps": schedule.warmup_steps,
+            "peak_learning_rate": schedule.peak_learning_rate,
+            "device": str(plan.setting.device),
+            "precision": plan.setting.precision,
+            "initial_loss": trainer.losses[0],
+            "final_loss": sum(last_epoch) / len(last_epoch),
+            "images_per_second": sum(trainer.speeds) / len(trainer.speeds),
+        },
+        "load": load_line("student"),
+    }
