@@ -70,7 +70,7 @@ class Worker:
         raise Stopped
 
 
-def run_child(kind: type[Spec], work: Callable[[Worker, Spec], None]) -> None:
+def run_child(kind: type[Spec], work: Callable[[Worker, Spec], None]) -> NoReturn:
     """Be a child: `python -m MODULE EVENTS_FD`. Failures are reported, never swallowed."""
     os.nice(_NICENESS)  # the API on the same machine stays quick
     worker = Worker(int(sys.argv[1]))
@@ -82,6 +82,10 @@ def run_child(kind: type[Spec], work: Callable[[Worker, Spec], None]) -> None:
         traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
         worker.send(ErrorMessage(code="worker_failed", message=message, retryable=True, is_final=False))
+    # All is said: torch would take seconds to unload.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _end_with_worker() -> None:

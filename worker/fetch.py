@@ -9,6 +9,7 @@ import shutil
 import tarfile
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.catalogue import ResolvedTeacher
@@ -17,9 +18,32 @@ from core.storage import Storage
 from worker.child import ROOT
 from worker.dataset import INDEX_NAME, IndexEntry, Report, read_index
 from worker.errors import LabelsMissing, StoredObjectDamaged
-from worker.protocol import CheckpointRef, DatasetRef
+from worker.protocol import CheckpointRef, DatasetRef, JobSpec
 
 _IMAGE_NAME = re.compile(r"\d{8}\.(jpg|png)")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a job works on, on the local disk.
+
+    Attributes:
+        teacher_source: timm name, folder, or file.
+        images: folder of the unlabelled images.
+        probe: training folder and test folder of the probe.
+    """
+
+    teacher_source: str
+    images: Path
+    probe: tuple[Path, Path | None] | None
+
+
+def fetch_inputs(storage: Storage, spec: JobSpec) -> Inputs:
+    """Bring everything but the checkpoint."""
+    # The probe first: labels that do not fit should not cost an hour of training.
+    probe = fetch_probe(storage, spec.probe, spec.cache) if spec.probe else None
+    teacher = fetch_teacher(storage, spec.teacher, spec.teacher_sha256, spec.cache)
+    return Inputs(teacher, fetch_images(storage, spec.dataset, spec.cache), probe)
 
 
 def fetch_images(storage: Storage, dataset: DatasetRef, cache: Path) -> Path:

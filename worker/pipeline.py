@@ -13,7 +13,7 @@ from wecolora import DistillConfig, DistillResult, Progress, TeacherSpec, distil
 from wecolora.config import explain
 from wecolora.errors import CheckpointMismatch, Interrupted, InvalidCheckpoint, OutOfMemory
 from worker.childside import Worker
-from worker.fetch import fetch_checkpoint, fetch_images, fetch_probe, fetch_teacher
+from worker.fetch import Inputs, fetch_checkpoint
 from worker.progress import ProgressThrottle
 from worker.protocol import (
     CheckpointMessage,
@@ -28,25 +28,16 @@ from worker.publish import store_artifacts, write_report, zip_student
 _COSTS = ("parameters", "gmacs", "latency_ms", "file_size_bytes")
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What a job works on, on the local disk."""
-
-    teacher: TeacherSpec
-    images: Path
-    probe: tuple[Path, Path | None] | None
-    resume: bool
-
-
 @dataclass
 class Pipeline:
     """Runs in a child; reports to the worker, stores objects under keys of its attempt."""
 
     spec: JobSpec
+    inputs: Inputs
     storage: Storage
     worker: Worker
     throttle: ProgressThrottle = field(default_factory=ProgressThrottle)
-    phase: Phase | None = None
+    phase: Phase = Phase.FETCHING
 
     @property
     def out(self) -> Path:
@@ -54,15 +45,14 @@ class Pipeline:
         return self.spec.scratch / "out"
 
     def run(self) -> None:
-        """All phases; the last message is the result."""
+        """All phases after the first; the last message is the result."""
         started = time.monotonic()
         config = self._config()
-        self._enter(Phase.FETCHING)
-        inputs = self._fetch()
+        resume = self._fetch_checkpoint()
         self._enter(Phase.DISTILLING)
-        result = self._distill(inputs, config)
+        result = self._distill(config, resume)
         report = dict(result.report)
-        report["probe"] = self._probe(inputs, config)
+        report["probe"] = self._probe(config)
         self._enter(Phase.EXPORTING)
         write_report(self.out / "report.json", report)
         zip_student(self.out / "student", self.out / "student.zip")
@@ -83,20 +73,16 @@ class Pipeline:
         except ValidationError as error:
             raise explain(error) from error
 
-    def _fetch(self) -> Inputs:
-        spec, storage, cache = self.spec, self.storage, self.spec.cache
-        # The probe first: labels that do not fit should not cost an hour of training.
-        probe = fetch_probe(storage, spec.probe, cache) if spec.probe else None
-        teacher = TeacherSpec(
-            source=fetch_teacher(storage, spec.teacher, spec.teacher_sha256, cache),
-            architecture=spec.teacher.architecture if spec.teacher.kind == "uploaded" else None,
-            image_size=spec.teacher.image_size if spec.teacher.kind == "uploaded" else None,
-        )
-        images = fetch_images(storage, spec.dataset, cache)
-        self.out.mkdir(parents=True, exist_ok=True)
-        return Inputs(teacher, images, probe, self._fetch_checkpoint())
+    def _teacher(self, image_size: int | None = None) -> TeacherSpec:
+        """The teacher for the engine; a bare weights file does not say what it is, other sources do."""
+        teacher = self.spec.teacher
+        if teacher.kind != "uploaded":
+            return TeacherSpec(self.inputs.teacher_source, image_size=image_size)
+        size = image_size or teacher.image_size
+        return TeacherSpec(self.inputs.teacher_source, teacher.architecture, size)
 
     def _fetch_checkpoint(self) -> bool:
+        self.out.mkdir(parents=True, exist_ok=True)
         checkpoint = self.spec.checkpoint
         if checkpoint is None:
             return False
@@ -110,12 +96,12 @@ class Pipeline:
     def _checkpoint_file(self) -> Path:
         return self.out / "checkpoint.safetensors"
 
-    def _distill(self, inputs: Inputs, config: DistillConfig) -> DistillResult:
+    def _distill(self, config: DistillConfig, resume: bool) -> DistillResult:
         """Distil; at most one more try each with a fresh start and with half the batch."""
-        resume, smaller_tried = inputs.resume, False
+        smaller_tried = False
         while True:
             try:
-                return self._distill_once(inputs, config, resume)
+                return self._distill_once(config, resume)
             except (CheckpointMismatch, InvalidCheckpoint):
                 if not resume:
                     raise
@@ -132,13 +118,13 @@ class Pipeline:
                 self._checkpoint_file.unlink(missing_ok=True)
                 resume = False
 
-    def _distill_once(self, inputs: Inputs, config: DistillConfig, resume: bool) -> DistillResult:
+    def _distill_once(self, config: DistillConfig, resume: bool) -> DistillResult:
         # A run that is to stop does so between two steps, with a checkpoint: see `_on_progress`.
         with self.worker.deferring_stop():
             try:
                 return distill(
-                    inputs.teacher,
-                    inputs.images,
+                    self._teacher(),
+                    self.inputs.images,
                     config=config,
                     out=self.out,
                     resume=resume,
@@ -169,15 +155,15 @@ class Pipeline:
         reference = CheckpointRef(key=key, sha256=stored.sha256, step=step)
         self.worker.send(CheckpointMessage(checkpoint=reference))
 
-    def _probe(self, inputs: Inputs, config: DistillConfig) -> dict[str, Any] | None:
-        if inputs.probe is None:
+    def _probe(self, config: DistillConfig) -> dict[str, Any] | None:
+        if self.inputs.probe is None:
             return None
         self._enter(Phase.PROBING)
-        train, test = inputs.probe
-        teacher = inputs.teacher
-        if config.image_size is not None:
-            teacher = TeacherSpec(teacher.source, teacher.architecture, config.image_size)
-        models: dict[str, TeacherSpec | Path] = {"teacher": teacher, "student": self.out / "student"}
+        train, test = self.inputs.probe
+        models: dict[str, TeacherSpec | Path] = {
+            "teacher": self._teacher(config.image_size),
+            "student": self.out / "student",
+        }
         return {
             name: linear_probe(model, train, test, device=config.device, seed=config.seed).to_dict()
             for name, model in models.items()

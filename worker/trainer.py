@@ -1,23 +1,20 @@
 """The trainer: runs one job in a process of its own. Started by the worker as `python -m worker.trainer`."""
 
 from core.settings import get_settings
+from core.states import Phase
 from core.storage import Storage
-from wecolora.errors import Interrupted, TeacherUnavailable, WecoloraError
 from worker.childside import Worker, run_child
 from worker.errors import WorkerError
-from worker.pipeline import Pipeline
-from worker.protocol import ErrorMessage, JobSpec
+from worker.fetch import Inputs, fetch_inputs
+from worker.protocol import ErrorMessage, JobSpec, PhaseMessage
 
 
 def train(worker: Worker, spec: JobSpec) -> None:
     """Run the job; what its owner can mend is reported as final and never tried again."""
+    worker.send(PhaseMessage(phase=Phase.FETCHING))
+    storage = Storage.from_settings(get_settings())
     try:
-        Pipeline(spec, Storage.from_settings(get_settings()), worker).run()
-    except Interrupted:
-        worker.stop_now()
-    except WecoloraError as error:
-        retryable = isinstance(error, TeacherUnavailable)
-        worker.send(ErrorMessage(code=error.code, message=str(error), param=error.field, retryable=retryable))
+        inputs = fetch_inputs(storage, spec)
     except WorkerError as error:
         worker.send(
             ErrorMessage(
@@ -28,6 +25,22 @@ def train(worker: Worker, spec: JobSpec) -> None:
                 is_final=not error.retryable,
             )
         )
+    else:
+        distil(worker, spec, inputs, storage)
+
+
+def distil(worker: Worker, spec: JobSpec, inputs: Inputs, storage: Storage) -> None:
+    """Everything that needs torch, whose import takes seconds: a job that cannot be fetched fails before it."""
+    from wecolora.errors import Interrupted, TeacherUnavailable, WecoloraError
+    from worker.pipeline import Pipeline
+
+    try:
+        Pipeline(spec, inputs, storage, worker).run()
+    except Interrupted:
+        worker.stop_now()
+    except WecoloraError as error:
+        retryable = isinstance(error, TeacherUnavailable)
+        worker.send(ErrorMessage(code=error.code, message=str(error), param=error.field, retryable=retryable))
 
 
 if __name__ == "__main__":

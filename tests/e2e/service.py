@@ -17,7 +17,7 @@ import httpx2
 ROOT = Path(__file__).resolve().parents[2]
 TERMINAL = ("succeeded", "failed", "cancelled")
 QUICK = {
-    "WECOLORA_LEASE_SECONDS": "3",
+    "WECOLORA_LEASE_SECONDS": "5",
     "WECOLORA_HEARTBEAT_SECONDS": "0.5",
     "WECOLORA_RESEND_AFTER_SECONDS": "1",
     "WECOLORA_DISPATCHER_INTERVAL_SECONDS": "0.3",

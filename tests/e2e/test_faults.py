@@ -1,0 +1,131 @@
+"""Processes are killed in the middle of the work; nothing is lost, nothing is doubled, nothing half-done shows."""
+
+import hashlib
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from tests.e2e.service import Service, wait_for
+
+LONG = {"teacher": "sample-digits", "r": 2, "k": 8, "epochs": 60, "batch_size": 16, "seed": 3}
+TRAINER = "worker.trainer"
+JOB_WORKER = "--queues jobs"
+
+
+@pytest.fixture(scope="module")
+def images(service: Service, digits: dict[str, bytes]) -> str:
+    return service.upload("digits for faults", ("digits.zip", digits["unlabelled"]))
+
+
+def start(service: Service, images: str, **changes: Any) -> str:
+    return service.post("/jobs", json={**LONG, "dataset_id": images, **changes})["id"]
+
+
+def wait_for_checkpoint(service: Service, job_id: str, step: int) -> None:
+    """Wait until the job is past a step and the row names a checkpoint."""
+    service.wait_for_step(job_id, step)
+    wait_for(lambda: (row(service, job_id)["checkpoint"] or "null") != "null", 20)
+
+
+def row(service: Service, job_id: str) -> dict[str, Any]:
+    engine = create_engine(f"sqlite:///{service.data_dir / 'wecolora.db'}")
+    try:
+        with engine.connect() as connection:
+            found = connection.execute(text("select * from jobs where id = :id"), {"id": job_id})
+            return dict(found.mappings().one())
+    finally:
+        engine.dispose()
+
+
+def kill(service: Service, words: str) -> None:
+    pid = service.pid_of(words)
+    assert pid, f"no process {words}"
+    os.kill(pid, signal.SIGKILL)
+
+
+def weights(service: Service, job_id: str) -> str:
+    return hashlib.sha256(service.download(job_id, "student.safetensors")).hexdigest()
+
+
+def test_a_job_survives_the_death_of_its_trainer_and_of_its_worker(service: Service, images: str) -> None:
+    undisturbed = start(service, images)
+    waiting = start(service, images)
+    assert service.post(f"/jobs/{waiting}/cancel", status=200)["state"] == "cancelled"
+    assert service.post(f"/jobs/{waiting}/cancel", status=200)["state"] == "cancelled"
+    assert service.wait_for_end(undisturbed)["attempt"] == 1
+
+    job_id = start(service, images)
+    wait_for_checkpoint(service, job_id, 50)
+    kill(service, TRAINER)
+    wait_for(lambda: service.job(job_id)["attempt"] == 2, 30)
+    assert service.get(f"/jobs/{job_id}/artifacts")["data"] == []
+    assert service.http.get(f"/jobs/{job_id}/artifacts/student.safetensors").status_code == 404
+
+    service.wait_for_step(job_id, 100)
+    trainer = service.pid_of(TRAINER)
+    kill(service, JOB_WORKER)
+    wait_for(lambda: trainer not in service.processes(), 10)
+
+    job = service.wait_for_end(job_id)
+    assert (job["state"], job["attempt"]) == ("succeeded", 3), job["error"]
+    assert weights(service, job_id) == weights(service, undisturbed)
+    events = service.events(job_id)
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    messages = [event["message"] for event in events]
+    assert sum("Resuming from step" in message for message in messages) == 2
+    assert any("SIGKILL" in message and "memory" in message for message in messages)
+    assert any("its worker fell silent" in message for message in messages)
+    stored = [path for path in (service.data_dir / "objects" / "jobs" / job_id).rglob("*") if path.is_file()]
+    assert {path.parent.name for path in stored} == {"3"}, "only the last attempt's files are left"
+
+
+def test_a_running_job_can_be_cancelled(service: Service, images: str) -> None:
+    job_id = start(service, images, epochs=1000)
+    service.wait_for_step(job_id, 1)
+    service.post(f"/jobs/{job_id}/cancel", status=200)
+    job = service.wait_for_end(job_id, 20)
+    assert job["state"] == "cancelled"
+    wait_for(lambda: service.pid_of(TRAINER) is None, 10)
+    assert service.get(f"/jobs/{job_id}/artifacts")["data"] == []
+    left = [p for p in (service.data_dir / "objects" / "jobs").rglob(f"{job_id}/**/*") if p.is_file()]
+    wait_for(lambda: not [p for p in left if p.exists()], 5)
+
+
+def test_a_job_whose_options_do_not_fit_fails_once_and_is_not_tried_again(
+    service: Service, images: str
+) -> None:
+    if os.path.exists("/dev/nvidia0"):
+        pytest.skip("this machine has a GPU")
+    job = service.wait_for_end(start(service, images, device="cuda"))
+    assert (job["state"], job["attempt"], job["error"]["code"]) == ("failed", 1, "device_unavailable")
+    assert job["error"]["param"] == "device"
+
+
+def test_a_server_that_is_stopped_or_killed_leaves_nothing_running_and_loses_nothing(
+    tmp_path: Path, digits: dict[str, bytes]
+) -> None:
+    service = Service(tmp_path / "data")
+    images = service.upload("digits", ("digits.zip", digits["unlabelled"]))
+    job_id = start(service, images)
+    wait_for_checkpoint(service, job_id, 30)
+    started = time.monotonic()
+    service.stop()
+    assert time.monotonic() - started < 12
+    assert service.processes() == {}
+    left = row(service, job_id)
+    assert (left["state"], left["failed_attempts"], left["attempt"]) == ("queued", 0, 1)
+    assert left["checkpoint"]
+
+    service = Service(tmp_path / "data")
+    service.wait_for_step(job_id, 60)
+    assert any("Resuming" in event["message"] for event in service.events(job_id))
+    service.process.kill()
+    wait_for(lambda: service.processes() == {}, 20)
+    service.process.wait()
+    service.process.stdout.close()
+    service.http.close()
