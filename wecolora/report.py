@@ -7,6 +7,7 @@ import torch
 
 from wecolora.config import load_line
 from wecolora.cost import ModelCost
+from wecolora.plan import Plan
 from wecolora.torchvision_compat import timm
 from wecolora.training import Trainer
 
