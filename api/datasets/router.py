@@ -71,7 +71,10 @@ def list_parts(dataset_id: str, resources: ResourcesDep) -> PartList:
 
 @router.put(
     "/{dataset_id}/parts/{number}",
-    responses={201: {"description": "The part is new."}, 200: {"description": "The part was there."}},
+    responses={
+        201: {"model": PartOut, "description": "The part is new."},
+        200: {"description": "The part was there."},
+    },
     openapi_extra={
         "requestBody": {
             "description": "An archive (zip, tar, tar.gz) or one image.",

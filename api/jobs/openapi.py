@@ -30,6 +30,8 @@ def job_bodies() -> dict[str, Any]:
     form = _schema(JobRequest)
     images = {**_FILES, "description": "An archive (zip, tar, tar.gz) or images; repeatable."}
     probe = {**_FILES, "description": "Labelled images in class folders, for the linear probe."}
+    layers = {"type": "string", "description": "Blocks to keep, counted from 0.", "examples": ["1,3,5"]}
+    form["properties"]["layers"] = layers
     form["properties"] = {"images": images, **form["properties"], "probe": probe}
     form["required"] = ["images", *form["required"]]
     form["title"] = "JobForm"

@@ -13,15 +13,20 @@ from tests.servers import run_api, run_postgres
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with run_postgres() as url:
-        folder = tmp_path_factory.mktemp("postgres")
-        settings = Settings(data_dir=folder, database_url=url, teacher_catalogue=CATALOGUE)
-        database = Database(settings)
-        migrate.upgrade(database.engine)
-        database.close()
-        with run_api(settings) as running:
-            yield running
+def postgres():
+    with run_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def api(postgres, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("postgres")
+    settings = Settings(data_dir=folder, database_url=postgres.url, teacher_catalogue=CATALOGUE)
+    database = Database(settings)
+    migrate.upgrade(database.engine)
+    database.close()
+    with run_api(settings) as running:
+        yield running
 
 
 def test_a_job_goes_from_upload_to_download(api):
@@ -62,3 +67,16 @@ def test_a_page_begins_after_the_cursor(api):
     first = api.client.get("/jobs?limit=1&state=queued").json()
     second = api.client.get("/jobs", params={"limit": 1, "state": "queued", "cursor": first["next_cursor"]})
     assert [first["data"][0]["id"], second.json()["data"][0]["id"]] == [ids[2], ids[1]]
+
+
+def test_a_database_that_restarts_is_answered_with_503_and_then_used_again(api, postgres):
+    job_id = queued_job(api)
+    postgres.stop()
+    refused = api.client.get(f"/jobs/{job_id}")
+    assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
+    assert int(refused.headers["retry-after"]) > 0
+    assert api.client.get("/readyz").json()["checks"]["database"]["ok"] is False
+    assert api.client.get("/healthz").status_code == 200
+    postgres.start()
+    assert api.client.get(f"/jobs/{job_id}").json()["state"] == "queued"
+    assert api.client.get("/readyz").status_code == 200

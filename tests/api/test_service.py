@@ -81,6 +81,9 @@ def test_the_openapi_document_shows_both_bodies_of_a_job_and_the_problems(api):
     ].keys()
     assert "$ref" not in str(bodies)
     assert {"Problem", "FieldError"} <= document["components"]["schemas"].keys()
+    names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
+    assert len(set(names)) == len(names)
+    assert "create_job" in names
     for path in document["paths"].values():
         for operation in path.values():
             assert "application/problem+json" in operation["responses"]["default"]["content"]

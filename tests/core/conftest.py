@@ -27,8 +27,8 @@ def sqlite(tmp_path, sqlite_template):
 
 @pytest.fixture(scope="session")
 def postgres_url():
-    with run_postgres() as url:
-        yield url
+    with run_postgres() as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")
