@@ -82,6 +82,11 @@ class ChildProcess:
             self._kill_at = time.monotonic() + grace_seconds
             self._signal(signal.SIGTERM)
 
+    def expect_end(self, grace_seconds: float) -> None:
+        """The child has said its last word: kill it when it does not end by itself."""
+        if self._kill_at is None:
+            self._kill_at = time.monotonic() + grace_seconds
+
     def kill(self) -> None:
         """Kill the child and what it started."""
         self._signal(signal.SIGKILL)

@@ -21,6 +21,7 @@ from worker.protocol import EndMessage, ErrorMessage, Message, ResultMessage, St
 from worker.runtime import DATABASE_TROUBLE, Runtime
 
 _POLL_SECONDS = 0.25
+_END_SECONDS = 5.0
 _TAIL_CHARS = 1500
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,8 @@ def _follow(
             case None:
                 continue
             case ResultMessage() | ErrorMessage() | StoppedMessage():
-                end = message
+                end = end or message
+                child.expect_end(_END_SECONDS)
             case _:
                 work.report(message)
 

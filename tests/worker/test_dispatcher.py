@@ -1,0 +1,104 @@
+"""A waiting row is announced until somebody takes it, whatever the queue forgets."""
+
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+from sqlalchemy import update
+
+from core import clock, leases
+from core.broker import JOBS_QUEUE
+from core.models import Job
+from core.settings import to_environment
+from core.states import DatasetState, JobState
+from tests.core.rows import add_dataset, add_job, expire_lease, get
+from worker.child import ROOT
+from worker.dispatcher import announce, reap, run
+from worker.runtime import Runtime
+
+
+def received(runtime: Runtime) -> list[str]:
+    """Take every message off the queue of jobs."""
+    ids = []
+    with runtime.celery.connection_for_read() as connection:
+        queue = connection.SimpleQueue(JOBS_QUEUE, no_ack=True)
+        while queue.qsize():
+            ids.append(queue.get(block=False).payload[0][0])
+        queue.close()
+    return ids
+
+
+def test_a_job_that_was_never_announced_is_announced_once(runtime: Runtime) -> None:
+    job = add_job(runtime.database)
+    assert announce(runtime) == 1
+    assert announce(runtime) == 0
+    assert received(runtime) == [job]
+
+
+def test_a_job_that_still_waits_is_announced_again_also_after_the_queue_was_lost(runtime: Runtime) -> None:
+    job = add_job(runtime.database)
+    announce(runtime)
+    shutil.rmtree(runtime.settings.data_dir / "queue")
+    (runtime.settings.data_dir / "queue").mkdir()
+    time.sleep(0.25)
+    assert announce(runtime) == 1
+    assert received(runtime) == [job]
+
+
+def test_a_job_whose_dataset_is_not_ready_waits_in_silence(runtime: Runtime) -> None:
+    add_job(runtime.database, add_dataset(runtime.database, DatasetState.UPLOADING))
+    assert announce(runtime) == 0
+
+
+def test_a_queue_that_is_away_is_no_error(runtime: Runtime) -> None:
+    job = add_job(runtime.database)
+    shutil.rmtree(runtime.settings.data_dir / "queue")
+    announce(runtime)
+    assert get(runtime.database, Job, job).state is JobState.QUEUED
+
+
+def test_a_job_of_a_worker_that_fell_silent_is_taken_and_announced(runtime: Runtime) -> None:
+    job = add_job(runtime.database)
+    runtime.write(lambda s: leases.claim_job(s, job, "gone", 5))
+    assert reap(runtime) == []
+    expire_lease(runtime.database, Job, job)
+    assert reap(runtime) == [job]
+    assert announce(runtime) == 1
+    assert get(runtime.database, Job, job).state is JobState.QUEUED
+
+
+def test_the_loop_ends_when_told_to(runtime: Runtime) -> None:
+    stop = threading.Event()
+    job = add_job(runtime.database)
+    thread = threading.Thread(target=run, args=(runtime, stop))
+    thread.start()
+    time.sleep(0.4)
+    stop.set()
+    thread.join(timeout=5)
+    assert not thread.is_alive()
+    assert job in received(runtime)
+
+
+def test_the_database_clock_decides_and_not_the_worker_s(runtime: Runtime) -> None:
+    job = add_job(runtime.database)
+    runtime.write(lambda s: leases.claim_job(s, job, "slow", 5))
+    ahead = {"lease_expires_at": clock.now_plus(600)}
+    runtime.write(lambda s: s.execute(update(Job).where(Job.id == job).values(**ahead)))
+    assert reap(runtime) == []
+
+
+def test_the_worker_s_process_never_loads_torch(runtime: Runtime) -> None:
+    code = (
+        "import sys, worker.app, worker.dispatcher; print('torch' in sys.modules, 'wecolora' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=to_environment(runtime.settings),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["False", "False"]
