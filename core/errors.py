@@ -125,7 +125,7 @@ class WrongState(ServiceError):
 
 
 class StorageUnavailable(ServiceError):
-    """The object store does not answer or refuses."""
+    """The object store does not answer or refuses; `reason` is for the log, it may hold addresses."""
 
     code = "storage_unavailable"
     status = 503
@@ -133,7 +133,8 @@ class StorageUnavailable(ServiceError):
     retry_after_seconds = 5
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The object storage is not available: {reason}")
+        self.reason = reason
+        super().__init__("The object storage does not answer or refuses; the service's log says why.")
 
 
 class ObjectMissing(ServiceError):

@@ -5,6 +5,7 @@ remote ones appear when the upload completes. A failed upload leaves nothing.
 """
 
 import hashlib
+import logging
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from core.settings import Settings
 if TYPE_CHECKING:
     from obstore import ReadableFile
     from obstore.store import S3Config
+
+log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1024 * 1024
 CHECK_KEY = "health/readyz"
@@ -218,6 +221,8 @@ def _translated(key: str) -> Iterator[None]:
         yield
     except (FileNotFoundError, exceptions.NotFoundError) as error:
         raise ObjectMissing(key) from error
-    except exceptions.BaseError as error:
+    except (PermissionError, exceptions.BaseError) as error:
         # The library's messages carry a debug dump after the first line.
-        raise StorageUnavailable(str(error).splitlines()[0]) from error
+        reason = str(error).splitlines()[0]
+        log.warning("object %s: %s", key, reason)
+        raise StorageUnavailable(reason) from error
