@@ -3,7 +3,7 @@
 Starts the embedded service, uploads 400 unlabelled digits, distils the bundled 12-block teacher to 6 blocks, compares
 both by a linear probe on labelled digits, and fetches the student. Needs no network. ``./run demo`` calls it.
 
-Usage: ``python -m samples.demo [--r 2] [--k 16] [--epochs 20] [--lr 4e-3] [--seed 0] [--port 8000] [--keep]``
+Usage: ``python -m samples.demo [--r 2] [--k 16] [--epochs 20] [--lr 1e-2] [--seed 0] [--port 8000] [--keep]``
 """
 
 import argparse
@@ -122,12 +122,12 @@ def watch(client: ServiceClient, job_id: str, console: Console) -> Json:
         task = bar.add_task("queued", total=None, loss="")
         for event in client.follow(job_id):
             data: dict[str, Any] = event["data"]
-            if data.get("total_steps"):
-                bar.update(task, completed=data["step"], total=data["total_steps"])
-            if data.get("loss") is not None:
-                bar.update(task, loss=f"loss {data['loss']:.4f}")
-            if event["type"] in {"state", "phase"}:
-                bar.update(task, description=data.get("phase") or data.get("state") or event["message"])
+            if event["type"] == "metric":
+                # Events say which step it is; how many there will be, the job knows.
+                total = bar.tasks[task].total or client.get_job(job_id)["progress"]["total_steps"]
+                bar.update(task, completed=data["step"], total=total, loss=f"loss {data['loss']:.4f}")
+            elif event["type"] in {"state", "phase"}:
+                bar.update(task, description=data.get("phase") or data["state"])
     job = client.get_job(job_id)
     if job["state"] != "succeeded":
         raise ServiceError(job["error"]["message"] if job["error"] else f"the job was {job['state']}")
@@ -190,7 +190,7 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--epochs", type=int, default=20, help="passes over the images (default: %(default)s)"
     )
-    parser.add_argument("--lr", type=float, default=4e-3, help="peak learning rate (default: %(default)s)")
+    parser.add_argument("--lr", type=float, default=1e-2, help="peak learning rate (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     parser.add_argument("--port", type=int, default=None, help="of the service (default: a free one)")
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="for digits, data and student")

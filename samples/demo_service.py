@@ -59,6 +59,7 @@ def embedded_service(parent: Path, port: int | None, keep: bool) -> Iterator[Run
         process = subprocess.Popen(
             [*command, *options],
             cwd=ROOT,
+            env=_environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -74,6 +75,14 @@ def embedded_service(parent: Path, port: int | None, keep: bool) -> Iterator[Run
         if not is_kept:
             _stop(process)
             shutil.rmtree(data_dir, ignore_errors=True)
+
+
+def _environment() -> dict[str, str]:
+    # A configured deployment (another database, another store) is not the demo's to use.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WECOLORA_")}  # noqa: TID251
+    # The sample's matrices are too small for a second thread to help, and on a busy machine threads that wait for
+    # each other make it ten times slower.
+    return inherited | {"OMP_NUM_THREADS": "1"}
 
 
 def _wait_until_ready(service: RunningService, process: "subprocess.Popen[bytes]", log: Path) -> None:
