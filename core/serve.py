@@ -32,7 +32,7 @@ _LOCK_NAME = "serve.lock"
 log = logging.getLogger("serve")
 
 
-class CannotServe(Exception):  # noqa: N818 - named for what happened (house style)
+class CannotServe(Exception):
     """Why the service does not start, as a sentence for the user."""
 
 
