@@ -17,7 +17,7 @@ class ProgressThrottle:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._row_at = self._metric_at = float("-inf")
-        self._metric_step = 0
+        self._metric_step = float("-inf")
 
     def take(self, progress: dict[str, Any], step: int, total_steps: int) -> ProgressMessage | None:
         """The message for this step, or None when it is too soon."""
