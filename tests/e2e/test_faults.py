@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 
 from tests.e2e.service import Service, wait_for
 
-LONG = {"teacher": "sample-digits", "r": 2, "k": 8, "epochs": 60, "batch_size": 16, "seed": 3}
+LONG = {"teacher": "sample-digits", "r": 2, "k": 8, "epochs": 30, "batch_size": 16, "seed": 3}
 TRAINER = "worker.trainer"
 JOB_WORKER = "--queues jobs"
 
@@ -60,13 +60,13 @@ def test_a_job_survives_the_death_of_its_trainer_and_of_its_worker(service: Serv
     assert service.wait_for_end(undisturbed)["attempt"] == 1
 
     job_id = start(service, images)
-    wait_for_checkpoint(service, job_id, 50)
+    wait_for_checkpoint(service, job_id, 20)
     kill(service, TRAINER)
     wait_for(lambda: service.job(job_id)["attempt"] == 2, 30)
     assert service.get(f"/jobs/{job_id}/artifacts")["data"] == []
     assert service.http.get(f"/jobs/{job_id}/artifacts/student.safetensors").status_code == 404
 
-    service.wait_for_step(job_id, 100)
+    service.wait_for_step(job_id, 120)
     trainer = service.pid_of(TRAINER)
     kill(service, JOB_WORKER)
     wait_for(lambda: trainer not in service.processes(), 10)
@@ -96,23 +96,13 @@ def test_a_running_job_can_be_cancelled(service: Service, images: str) -> None:
     wait_for(lambda: not [p for p in left if p.exists()], 5)
 
 
-def test_a_job_whose_options_do_not_fit_fails_once_and_is_not_tried_again(
-    service: Service, images: str
-) -> None:
-    if os.path.exists("/dev/nvidia0"):
-        pytest.skip("this machine has a GPU")
-    job = service.wait_for_end(start(service, images, device="cuda"))
-    assert (job["state"], job["attempt"], job["error"]["code"]) == ("failed", 1, "device_unavailable")
-    assert job["error"]["param"] == "device"
-
-
 def test_a_server_that_is_stopped_or_killed_leaves_nothing_running_and_loses_nothing(
     tmp_path: Path, digits: dict[str, bytes]
 ) -> None:
     service = Service(tmp_path / "data")
     images = service.upload("digits", ("digits.zip", digits["unlabelled"]))
     job_id = start(service, images)
-    wait_for_checkpoint(service, job_id, 30)
+    wait_for_checkpoint(service, job_id, 20)
     started = time.monotonic()
     service.stop()
     assert time.monotonic() - started < 12
@@ -122,7 +112,7 @@ def test_a_server_that_is_stopped_or_killed_leaves_nothing_running_and_loses_not
     assert left["checkpoint"]
 
     service = Service(tmp_path / "data")
-    service.wait_for_step(job_id, 60)
+    service.wait_for_step(job_id, 40)
     assert any("Resuming" in event["message"] for event in service.events(job_id))
     service.process.kill()
     wait_for(lambda: service.processes() == {}, 20)
