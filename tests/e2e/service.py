@@ -40,14 +40,14 @@ def wait_for(question: Callable[[], Any], seconds: float = 60.0, pause: float = 
 class Service:
     """`python -m core.serve` on a free port."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, **environment: str) -> None:
         self.data_dir = data_dir
         self.lines: queue.Queue[str] = queue.Queue()
         self.log: list[str] = []
         self.process = subprocess.Popen(
             [sys.executable, "-m", "core.serve", "--port", "0", "--data-dir", str(data_dir)],
             cwd=ROOT,
-            env={**os.environ, **QUICK},  # noqa: TID251 - a child of a test, not a setting
+            env={**os.environ, **QUICK, **environment},  # noqa: TID251 - a child of a test, not a setting
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
