@@ -51,7 +51,9 @@ def test_an_entry_agrees_with_timm(committed: dict[str, Any], architecture: str)
     assert {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()} == expected
 
 
-def test_every_timm_architecture_is_either_supported_or_refused_with_a_reason(committed: dict[str, Any]) -> None:
+def test_every_timm_architecture_is_either_supported_or_refused_with_a_reason(
+    committed: dict[str, Any],
+) -> None:
     supported, refused = committed["architectures"].keys(), committed["unsupported"].keys()
     assert not supported & refused
     assert supported | refused == set(timm.list_models())
