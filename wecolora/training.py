@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from wecolora.config import LossPlace
 from wecolora.devices import autocast, deterministic
@@ -56,6 +56,17 @@ class Setting:
     loss_place: LossPlace = LossPlace.BEFORE_NORM
     weight_decay: float = 0.05
     loader_processes: int = 0
+
+
+class _MicroBatches(Sampler[list[tuple[int, int]]]):
+    """The schedule's micro-batches from one step on, made as they are asked for."""
+
+    def __init__(self, schedule: Schedule, first_step: int) -> None:
+        self.schedule = schedule
+        self.first_step = first_step
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return self.schedule.micro_batches(self.first_step)
 
 
 class Trainer:
@@ -142,7 +153,7 @@ class Trainer:
         processes = self.setting.loader_processes
         return DataLoader(
             self.images,
-            batch_sampler=list(self.schedule.micro_batches(self.step)),
+            batch_sampler=_MicroBatches(self.schedule, self.step),
             num_workers=processes,
             pin_memory=self.setting.device.type == "cuda",
             multiprocessing_context="fork" if processes else None,
