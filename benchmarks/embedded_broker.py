@@ -20,7 +20,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from kombu import Connection, Queue
+from kombu import Connection
 
 from core import embedded_queue
 from core.broker import celery_config
@@ -128,7 +128,7 @@ def measure(broker: Broker, producers: int, messages: int, pause_seconds: float,
     seen: Counter[tuple[int, int]] = Counter()
     errors: Counter[str] = Counter()
     with broker.connect() as connection:
-        queue = connection.SimpleQueue(Queue("jobs"), no_ack=True)
+        queue = connection.SimpleQueue("jobs", no_ack=True)
         for worker in workers:
             worker.start()
         started = time.monotonic()
