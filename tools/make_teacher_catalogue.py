@@ -18,15 +18,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from tools.teacher_words import describe_pretraining, family_of, fixed_refusal, reason_to_refuse
-from wecolora import torchvision_compat  # noqa: F401  (before timm)
-from wecolora.architectures import TransformerLayout, describe_transformer
+from tools.teacher_words import describe_pretraining, family_of
+from wecolora.architectures import TransformerLayout, check_tokens, describe_transformer
 from wecolora.blocks import copy_weights
 from wecolora.errors import UnsupportedArchitecture
-from wecolora.teachers import image_size_of
-
-import timm  # isort: skip
-from timm.models import get_arch_pretrained_cfgs, get_pretrained_cfg  # isort: skip
+from wecolora.teachers import image_size_of, patch_size_of
+from wecolora.torchvision_compat import timm
 
 ROOT = Path(__file__).parents[1]
 CATALOGUE = ROOT / "core" / "teacher_catalogue.json"
@@ -67,14 +64,8 @@ def describe_architecture(architecture: str) -> Entry:
         Refused: when the method does not fit it.
     """
     model = _build(architecture)
-    reason = fixed_refusal(model)
-    if reason:
-        raise Refused(reason)
     try:
         layout = describe_transformer(model)
-    except UnsupportedArchitecture as error:
-        raise Refused(reason_to_refuse(model, error.reason)) from error
-    try:
         image_size = image_size_of(model)
     except UnsupportedArchitecture as error:
         raise Refused(error.reason) from error
@@ -83,15 +74,15 @@ def describe_architecture(architecture: str) -> Entry:
         "family": family_of(architecture),
         **_shape(model, layout),
         "image_size": image_size,
-        "dynamic_image_size": _takes_other_sizes(architecture, image_size, _stride(model, image_size)),
+        "dynamic_image_size": _takes_other_sizes(architecture, image_size, patch_size_of(model)),
         "tensors": _tensors(model),
     }
 
 
 def pretrained_teachers(architecture: str, described: Entry) -> Iterator[Entry]:
     """Every set of pretrained RGB weights that timm has for a supported architecture, its default first."""
-    default = get_pretrained_cfg(architecture)
-    configs = get_arch_pretrained_cfgs(architecture)
+    default = timm.models.get_pretrained_cfg(architecture)
+    configs = timm.models.get_arch_pretrained_cfgs(architecture)
     for name, config in sorted(configs.items(), key=lambda item: (item[1].tag != default.tag, item[0])):
         if not config.has_weights or config.input_size[0] != 3:
             continue
@@ -163,7 +154,7 @@ def _shape(model: Any, layout: TransformerLayout) -> Entry:
         "embed_dim": layout.embed_dim,
         "num_heads": _num_heads(model.blocks[0]),
         "max_lora_rank": layout.max_lora_rank,
-        "patch_size": _stride(model, image_size_of(model)),
+        "patch_size": patch_size_of(model),
     }
 
 
@@ -175,13 +166,11 @@ def _check_students(architecture: str, image_size: int) -> None:
         raise Refused("timm cannot build it with another number of blocks") from error
     try:
         copied = copy_weights(teacher, (1, 3))
+        check_tokens(copied, image_size)
     except UnsupportedArchitecture as error:
         raise Refused(error.reason) from error
     if _shapes(copied) != _shapes(student):
         raise Refused("timm builds another network than its own blocks when the number of blocks changes")
-    tokens = _features(copied, image_size)
-    if not isinstance(tokens, torch.Tensor) or tokens.ndim != 3:
-        raise Refused("its features are not one row of tokens")
 
 
 def _features(model: Any, image_size: int) -> Any:
@@ -194,16 +183,6 @@ def _takes_other_sizes(architecture: str, image_size: int, stride: int) -> bool:
     except (AssertionError, RuntimeError, TypeError, ValueError):
         return False
     return True
-
-
-def _stride(model: Any, image_size: int) -> int:
-    """Pixels a token covers: the patch size, or a hybrid's backbone and patch together."""
-    embedding = getattr(model, "patch_embed", None) or model.embeds  # NaFlexViT has its own name for it
-    grid = getattr(embedding, "grid_size", None)
-    if grid:
-        return int(image_size // grid[0])
-    patch = embedding.patch_size
-    return int(patch if isinstance(patch, int) else patch[0])
 
 
 def _num_heads(block: nn.Module) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
+import torch
 from torch import nn
 
 from wecolora.errors import UnsupportedArchitecture
@@ -101,6 +102,35 @@ def describe_transformer(model: nn.Module) -> TransformerLayout:
     return TransformerLayout(architecture, len(blocks), width, matrices)
 
 
+def check_tokens(model: nn.Module, image_size: int) -> None:
+    """Make sure that the last block gives one row of tokens, [B, N, D]: what the loss compares.
+
+    One pass on the meta device: no arithmetic is done and no memory is taken.
+
+    Raises:
+        UnsupportedArchitecture: when it gives a map, several streams, or something else.
+    """
+    caught: list[object] = []
+    handle = cast("nn.Sequential", model.blocks)[-1].register_forward_hook(
+        lambda *call: caught.append(call[2])
+    )
+    images = torch.empty(1, 3, image_size, image_size, device="meta")
+    try:
+        with torch.no_grad():
+            torch.func.functional_call(model, empty_tensors(model), (images,))
+    finally:
+        handle.remove()
+    tokens = caught[0] if len(caught) == 1 else None
+    if not isinstance(tokens, torch.Tensor) or tokens.ndim != 3:
+        raise UnsupportedArchitecture(architecture_name(model), "its features are not one row of tokens")
+
+
+def empty_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Stand-ins on the meta device for all parameters and buffers, for a pass that only follows shapes."""
+    tensors = (*model.named_parameters(), *model.named_buffers())
+    return {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors}
+
+
 def architecture_name(model: nn.Module) -> str:
     """timm's name of the model's architecture, or its class name when timm did not build it."""
     config = getattr(model, "pretrained_cfg", None) or {}
@@ -137,18 +167,19 @@ def _splits(name: str, linear: nn.Linear, parent: nn.Module) -> tuple[int, ...]:
 
 
 def _alike_blocks(architecture: str, model: nn.Module) -> list[nn.Module]:
+    if not any(hasattr(module, name) for module in model.modules() for name in ("num_heads", "heads")):
+        convolutions = sum(isinstance(module, nn.Conv2d) for module in model.modules())
+        kind = (
+            "is a convolutional network without transformer blocks"
+            if convolutions > 2
+            else "has no self-attention"
+        )
+        raise UnsupportedArchitecture(architecture, f"it {kind}")
     container = getattr(model, "blocks", None)
     if not isinstance(container, nn.Sequential | nn.ModuleList) or len(container) == 0:
-        staged = any(hasattr(model, name) for name in ("stages", "layers"))
-        if staged and any("attn" in name for name, _ in model.named_modules()):
-            raise UnsupportedArchitecture(
-                architecture, "it is built of stages of different widths and resolutions"
-            )
-        if any(isinstance(module, nn.Conv2d) for module in model.modules()) and not staged:
-            raise UnsupportedArchitecture(
-                architecture, "it is a convolutional network without transformer blocks"
-            )
-        raise UnsupportedArchitecture(architecture, "it has no single row of transformer blocks")
+        raise UnsupportedArchitecture(
+            architecture, "it is built of stages of different widths or resolutions"
+        )
     blocks = list(container)
     first = _signature(blocks[0])
     for index, block in enumerate(blocks[1:], start=1):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from wecolora.architectures import architecture_name
+from wecolora.architectures import architecture_name, empty_tensors
 from wecolora.devices import resolve_device
 from wecolora.teachers import TeacherSpec, image_size_of, load_teacher
 
@@ -94,13 +94,12 @@ def count_gmacs(model: nn.Module) -> float:
     The pass runs on the meta device: no arithmetic is done and no memory is taken.
     """
     size = image_size_of(model)
-    empty = {name: _as_meta(tensor) for name, tensor in (*model.named_parameters(), *model.named_buffers())}
     images = torch.empty(1, 3, size, size, device="meta")
     mode = model.training
     try:
         model.eval()
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            torch.func.functional_call(model, empty, (images,))
+            torch.func.functional_call(model, empty_tensors(model), (images,))
     finally:
         model.train(mode)
     return float(counter.get_total_flops()) / 2e9
@@ -182,7 +181,3 @@ def _trained(source: nn.Module | TeacherSpec | str | Path) -> int | None:
         return None
     count = json.loads(config.read_text()).get("wecolora", {}).get("trainable_parameters")
     return int(count) if count is not None else None
-
-
-def _as_meta(tensor: torch.Tensor) -> torch.Tensor:
-    return torch.empty_like(tensor, device="meta")

@@ -16,7 +16,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Repo
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from wecolora.architectures import describe_transformer
+from wecolora.architectures import check_tokens, describe_transformer
 from wecolora.errors import (
     ArchitectureRequired,
     InvalidCheckpoint,
@@ -73,6 +73,7 @@ def load_teacher(teacher: TeacherSpec | str | Path) -> nn.Module:
     channels = getattr(model, "in_chans", 3)
     if channels != 3:
         raise UnsupportedArchitecture(layout.architecture, f"it reads {channels} channels, not RGB")
+    check_tokens(model, image_size_of(model))
     return model.float().eval().requires_grad_(False)
 
 
@@ -102,8 +103,12 @@ def preprocessing_of(model: nn.Module) -> Preprocessing:
 
 
 def patch_size_of(model: nn.Module) -> int:
-    """Side of a patch in pixels; 1 when the model does not say."""
-    patch = getattr(getattr(model, "patch_embed", None), "patch_size", 1)
+    """Pixels that a token covers on a side: the patch size, or a hybrid's backbone and patch together."""
+    embedding: Any = getattr(model, "patch_embed", None) or getattr(model, "embeds", None)
+    grid = getattr(embedding, "grid_size", None)
+    if grid:
+        return image_size_of(model) // int(grid[0])
+    patch = getattr(embedding, "patch_size", 1)
     return int(patch if isinstance(patch, int) else patch[0])
 
 

@@ -36,12 +36,13 @@ FAMILIES = {
 REFUSED = {
     "swin_tiny_patch4_window7_224": "stages of different widths",
     "resnet18": "convolutional network",
-    "convnext_atto": "no single row of transformer blocks",
+    "convnext_atto": "convolutional network",
     "mixer_b16_224": "no self-attention",
     "hiera_tiny_224": "block 1 differs from block 0",
     "samvit_base_patch16": "block 2 differs from block 0",
     "tnt_s_legacy_patch16_224": "two streams of tokens",
     "mvitv2_tiny": "stages of different widths",
+    "volo_d1_224": "stages of different widths",
 }
 
 
