@@ -173,7 +173,8 @@ def show_student(folder: Path, console: Console) -> None:
     model = timm.create_model(f"local-dir:{folder}", pretrained=True)
     line = f'timm.create_model("local-dir:{folder}", pretrained=True)'
     console.print(
-        f"The student lies in {folder}. It loads with one line (just done: {len(model.blocks)} blocks):"
+        f"The student lies in {folder}. It loads with one line (just done: {len(model.blocks)} blocks):",
+        soft_wrap=True,
     )
     console.print(f"  {line}", style="bold", markup=False, highlight=False, soft_wrap=True)
 

@@ -8,7 +8,7 @@ Legend, here and in the other modules: B batch, N tokens, D embed_dim, K LoRA ra
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -103,9 +103,10 @@ def describe_transformer(model: nn.Module) -> TransformerLayout:
 
 
 def check_tokens(model: nn.Module, image_size: int) -> None:
-    """Make sure that the last block gives one row of tokens, [B, N, D]: what the loss compares.
+    """Make sure that the last block gives one row of tokens, [B, N, D], and pooling one vector an image, [B, F].
 
-    One pass on the meta device: no arithmetic is done and no memory is taken.
+    The first is what the loss compares, the second what a probe reads. One pass on the meta device: no arithmetic is
+    done and no memory is taken.
 
     Raises:
         UnsupportedArchitecture: when it gives a map, several streams, or something else.
@@ -114,15 +115,28 @@ def check_tokens(model: nn.Module, image_size: int) -> None:
     handle = cast("nn.Sequential", model.blocks)[-1].register_forward_hook(
         lambda *call: caught.append(call[2])
     )
-    images = torch.empty(1, 3, image_size, image_size, device="meta")
+    images = torch.empty(2, 3, image_size, image_size, device="meta")
+    pooling, pooled = _Pooling(model), torch.empty(0)
     try:
         with torch.no_grad():
-            torch.func.functional_call(model, empty_tensors(model), (images,))
+            pooled = torch.func.functional_call(pooling, empty_tensors(pooling), (images,))
+    except NotImplementedError:
+        pass  # timm's way to say that a model has no pooled features: `pooled` is no [B, F] then
     finally:
         handle.remove()
     tokens = caught[0] if len(caught) == 1 else None
-    if not isinstance(tokens, torch.Tensor) or tokens.ndim != 3:
+    if not isinstance(tokens, torch.Tensor) or tokens.ndim != 3 or pooled.ndim != 2:
         raise UnsupportedArchitecture(architecture_name(model), "its features are not one row of tokens")
+
+
+class _Pooling(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        model = cast("Any", self.model)
+        return cast("torch.Tensor", model.forward_head(model.forward_features(images), pre_logits=True))
 
 
 def empty_tensors(model: nn.Module) -> dict[str, torch.Tensor]:

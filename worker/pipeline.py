@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from core.states import Phase
 from core.storage import Storage
-from wecolora import DistillConfig, DistillResult, Progress, TeacherSpec, distill, linear_probe
+from wecolora import DistillConfig, DistillResult, Progress, TeacherSpec, distill
 from wecolora.config import explain
 from wecolora.errors import CheckpointMismatch, Interrupted, InvalidCheckpoint, OutOfMemory
 from worker.childside import Worker
@@ -158,6 +158,9 @@ class Pipeline:
     def _probe(self, config: DistillConfig) -> dict[str, Any] | None:
         if self.inputs.probe is None:
             return None
+        # Brings scikit-learn, two seconds that a job without a probe does not wait for.
+        from wecolora import linear_probe
+
         self._enter(Phase.PROBING)
         train, test = self.inputs.probe
         models: dict[str, TeacherSpec | Path] = {

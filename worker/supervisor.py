@@ -20,6 +20,10 @@ from worker.child import ChildProcess
 from worker.protocol import EndMessage, ErrorMessage, Message, ResultMessage, StoppedMessage
 from worker.runtime import DATABASE_TROUBLE, Runtime
 
+# Threads of a parallel region that wait by spinning take the core from the very thread they wait for when other
+# processes need it too. Short spinning costs little on an idle machine (docs/decisions/0008-short-spinning.md).
+CHILD_DEFAULTS = {"GOMP_SPINCOUNT": "1000"}
+
 _POLL_SECONDS = 0.25
 _END_SECONDS = 5.0
 _TAIL_CHARS = 1500
@@ -67,7 +71,7 @@ class _Stop(Enum):
 
 def supervise(runtime: Runtime, claim: Claim, work: Work) -> None:
     """Run the work to one end. A lost lease ends the child and writes nothing."""
-    child = ChildProcess(work.module, work.spec, to_environment(runtime.settings))
+    child = ChildProcess(work.module, work.spec, {**CHILD_DEFAULTS, **to_environment(runtime.settings)})
     log.info("%s %s, attempt %d: started as process %d", claim.kind, claim.id, claim.attempt, child.pid)
     try:
         try:
