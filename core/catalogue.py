@@ -27,6 +27,8 @@ class ResolvedTeacher(BaseModel):
     depth: int
     embed_dim: int
     teacher_id: str | None = None
+    mean: list[float] | None = Field(None, description="Of R, G and B; unset: what the source says.")
+    std: list[float] | None = None
 
 
 class Architecture(BaseModel):

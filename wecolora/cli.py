@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -26,6 +26,7 @@ from wecolora.config import DistillConfig, explain, load_line
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 _messages = Console(stderr=True)
+T = TypeVar("T", int, float)
 
 Teacher = Annotated[
     str, typer.Option(help="timm name, timm folder, or .safetensors file (with --architecture).")
@@ -34,6 +35,10 @@ Architecture = Annotated[str | None, typer.Option(help="timm architecture of a .
 ImageSize = Annotated[
     int | None, typer.Option(help="Side of the input in pixels; the model's own by default.")
 ]
+Mean = Annotated[
+    str | None, typer.Option(help="Mean of R, G, B that a bare file was trained with: 0.5,0.5,0.5.")
+]
+Std = Annotated[str | None, typer.Option(help="Standard deviation of R, G, B, likewise.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -77,6 +82,8 @@ def distill(
         str, typer.Option(help="Compare tokens before-norm or after-norm (the final norm).")
     ] = "before-norm",
     architecture: Architecture = None,
+    mean: Mean = None,
+    std: Std = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
     checkpoint_seconds: Annotated[float, typer.Option(help="Between checkpoints.", min=0)] = 60.0,
     as_json: AsJson = False,
@@ -86,7 +93,7 @@ def distill(
         "compression_factor": r,
         "lora_rank": k,
         "policy": policy,
-        "layers": _numbers(layers),
+        "layers": _numbers("layers", layers, int),
         "epochs": epochs,
         "learning_rate": lr,
         "warmup_epochs": warmup_epochs,
@@ -112,7 +119,7 @@ def distill(
                 raise errors.Interrupted(progress.step)
 
         result = wecolora.distill(
-            wecolora.TeacherSpec(teacher, architecture),
+            wecolora.TeacherSpec(teacher, architecture, mean=_triple("mean", mean), std=_triple("std", std)),
             images,
             out=out,
             config=config,
@@ -135,13 +142,17 @@ def probe(
     ] = None,
     architecture: Architecture = None,
     image_size: ImageSize = None,
+    mean: Mean = None,
+    std: Std = None,
     device: DeviceOption = "auto",
     seed: Annotated[int, typer.Option(help="Of the splits.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Fit a linear classifier on the frozen features of MODEL and test it."""
     with _errors_become_exit_codes():
-        spec = wecolora.TeacherSpec(model, architecture, image_size)
+        spec = wecolora.TeacherSpec(
+            model, architecture, image_size, mean=_triple("mean", mean), std=_triple("std", std)
+        )
         result = wecolora.linear_probe(spec, train, test, device=device, seed=seed)
     if as_json:
         _print_json(result.to_dict())
@@ -252,13 +263,17 @@ def _bar() -> Iterator[Any]:
             bar.stop()
 
 
-def _numbers(layers: str | None) -> list[int] | None:
-    if layers is None:
+def _numbers(option: str, text: str | None, kind: type[T]) -> tuple[T, ...] | None:
+    if text is None:
         return None
     try:
-        return [int(part) for part in layers.split(",")]
+        return tuple(kind(part) for part in text.split(","))
     except ValueError:
-        _fail(f"--layers is {layers!r}: it must be block numbers with commas, such as 1,3,5.", 2)
+        _fail(f"--{option} is {text!r}: it must be numbers with commas between them.", 2)
+
+
+def _triple(option: str, text: str | None) -> tuple[float, ...] | None:
+    return _numbers(option, text, float)
 
 
 def _print_json(content: dict[str, object]) -> None:

@@ -1,10 +1,10 @@
 """The whole of Algorithm 1: from a teacher and a folder of images to a merged student on disk."""
 
+import dataclasses
 import json
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from wecolora.training import Setting, Trainer
 ProgressCallback = Callable[["Progress"], None]
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Progress:
     """Where a run is.
 
@@ -59,7 +59,7 @@ class Progress:
     checkpoint: Path | None = None
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class DistillResult:
     """A finished distillation.
 
@@ -208,7 +208,7 @@ def _with_size(teacher: TeacherSpec | str | Path, config: DistillConfig) -> Teac
     spec = teacher if isinstance(teacher, TeacherSpec) else TeacherSpec(str(teacher))
     if config.image_size is None:
         return spec
-    return TeacherSpec(spec.source, spec.architecture, config.image_size, spec.pretrained)
+    return dataclasses.replace(spec, image_size=config.image_size)
 
 
 def _train(

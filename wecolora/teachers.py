@@ -39,12 +39,17 @@ class TeacherSpec:
         image_size: side of the square input in pixels; None keeps the teacher's own. Position embeddings are
             resampled when it differs.
         pretrained: False gives the architecture with random weights (tests and benchmarks).
+        mean: of each input channel, of values in 0 … 1, when the source does not say or says otherwise; what a bare
+            file was trained with cannot be read off its tensors, and timm's default may be another.
+        std: likewise.
     """
 
     source: str
     architecture: str | None = None
     image_size: int | None = None
     pretrained: bool = True
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
 
 def load_teacher(teacher: TeacherSpec | str | Path) -> nn.Module:
@@ -74,7 +79,21 @@ def load_teacher(teacher: TeacherSpec | str | Path) -> nn.Module:
     if channels != 3:
         raise UnsupportedArchitecture(layout.architecture, f"it reads {channels} channels, not RGB")
     check_tokens(model, image_size_of(model))
+    _normalise_by(model, spec)
     return model.float().eval().requires_grad_(False)
+
+
+def _normalise_by(model: nn.Module, spec: TeacherSpec) -> None:
+    config = cast("dict[str, Any]", model.pretrained_cfg)
+    for name, values in (("mean", spec.mean), ("std", spec.std)):
+        if values is None:
+            continue
+        least = 0.0 if name == "mean" else 1e-3
+        if len(values) != 3 or not all(least <= value <= 1 for value in values):
+            raise OutOfRange(
+                name, list(values), f"three numbers from {least:g} to 1", "one for each of R, G and B"
+            )
+        config[name] = tuple(values)
 
 
 def image_size_of(model: nn.Module) -> int:

@@ -79,7 +79,8 @@ class Pipeline:
         if teacher.kind != "uploaded":
             return TeacherSpec(self.inputs.teacher_source, image_size=image_size)
         size = image_size or teacher.image_size
-        return TeacherSpec(self.inputs.teacher_source, teacher.architecture, size)
+        mean, std = (None if values is None else tuple(values) for values in (teacher.mean, teacher.std))
+        return TeacherSpec(self.inputs.teacher_source, teacher.architecture, size, mean=mean, std=std)
 
     def _fetch_checkpoint(self) -> bool:
         self.out.mkdir(parents=True, exist_ok=True)

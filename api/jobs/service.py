@@ -138,6 +138,8 @@ def resolve_uploaded(teacher: Teacher) -> ResolvedTeacher:
         depth=teacher.depth,
         embed_dim=teacher.embed_dim,
         teacher_id=teacher.id,
+        mean=teacher.mean,
+        std=teacher.std,
     )
 
 

@@ -2,12 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from api.datasets.schemas import Name
 from core.catalogue import CatalogueTeacher
 from core.models import Teacher
 from core.options import TeacherLimits
+
+Channels = Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=3, max_length=3)]
+PositiveChannels = Annotated[list[Annotated[float, Field(ge=1e-3, le=1)]], Field(min_length=3, max_length=3)]
 
 
 class TeacherForm(BaseModel):
@@ -18,6 +21,16 @@ class TeacherForm(BaseModel):
     architecture: Annotated[str, Field(min_length=1, max_length=200, description="A timm architecture.")]
     name: Name | None = None
     image_size: int | None = Field(None, ge=1, le=4096, description="Unset: read from the file.")
+    mean: Annotated[
+        Channels | None,
+        Field(description="Of R, G and B, as `0.5,0.5,0.5`. Unset: timm's default of the architecture."),
+    ] = None
+    std: Annotated[PositiveChannels | None, Field(description="Likewise.")] = None
+
+    @field_validator("mean", "std", mode="before")
+    @classmethod
+    def _split_on_commas(cls, value: object) -> object:
+        return value.split(",") if isinstance(value, str) else value
 
 
 class TeacherOut(BaseModel):
@@ -36,6 +49,8 @@ class TeacherOut(BaseModel):
     image_size: int
     dynamic_image_size: bool
     parameters: int
+    mean: list[float] | None = None
+    std: list[float] | None = None
     license: str | None = None
     description: str | None = None
     size_bytes: int | None = None
@@ -64,6 +79,8 @@ class TeacherOut(BaseModel):
             image_size=teacher.image_size,
             dynamic_image_size=limits.dynamic_image_size,
             parameters=teacher.parameters,
+            mean=teacher.mean,
+            std=teacher.std,
             size_bytes=teacher.size_bytes,
             sha256=teacher.sha256,
         )

@@ -86,6 +86,8 @@ def add_teacher(resources: Resources, upload: TeacherUpload) -> TeacherOut:
         depth=shape.depth,
         embed_dim=shape.embed_dim,
         parameters=shape.parameters,
+        mean=upload.fields.mean,
+        std=upload.fields.std,
     )
     try:
         with resources.database.write() as session:

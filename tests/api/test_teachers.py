@@ -100,3 +100,20 @@ def test_a_form_of_too_many_parts_is_refused(make_settings):
         assert api.client.post("/jobs", data=fields, files=files[:1]).status_code == 413
         long = api.client.post("/jobs", files={"teacher": (None, b"x" * 100_000)})
         assert long.status_code == 413
+
+
+def test_the_mean_and_std_of_an_uploaded_teacher_go_with_its_jobs(api):
+    teacher = upload(api, safetensors(SHAPES), mean="0.5,0.25,0.5", std="0.5, 0.5, 0.5").json()
+    assert (teacher["mean"], teacher["std"]) == ([0.5, 0.25, 0.5], [0.5, 0.5, 0.5])
+    body = {"teacher": teacher["id"], "r": 2, "k": 4, "dataset_id": ready_dataset(api)}
+    job = api.client.post("/jobs", json=body).json()
+    assert (job["teacher"]["mean"], job["teacher"]["std"]) == (teacher["mean"], teacher["std"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("mean", "0.5,0.5"), ("mean", "124,116,104"), ("std", "0,1,1"), ("std", "a")]
+)
+def test_a_mean_or_std_that_is_no_triple_of_shares_names_the_field(api, field, value):
+    answer = upload(api, safetensors(SHAPES), **{field: value})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"].startswith(field)

@@ -105,6 +105,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_student(workpla
         (("--precision", "fp8"), "precision is 'fp8': it must be auto or fp32 or bf16"),
         (("--policy", "middle"), "policy is 'middle': it must be last-of-group or first-of-group"),
         (("--layers", "1,x"), "--layers is '1,x'"),
+        (("--mean", "0.5,0.5"), "mean is [0.5, 0.5]: it must be three numbers from 0 to 1"),
         (("--layers", "1,1"), "layers is [1, 1]"),
         (("--image-size", 33), "image_size is 33: it must be a multiple of 8"),
         (("--warmup-epochs", 2), "warmup_epochs is 2.0: it must be less than epochs (2)"),

@@ -8,7 +8,7 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.wecolora.conftest import SHAPE, make_teacher
+from tests.wecolora.conftest import SHAPE, make_teacher, run, write_images
 from wecolora import TeacherSpec, errors, load_teacher
 from wecolora.teachers import image_size_of, preprocessing_of
 
@@ -135,3 +135,22 @@ def test_a_network_that_reads_another_number_of_channels_is_refused(tmp_path):
 def test_a_moved_folder_loads_from_its_new_place(teacher_folder, tmp_path):
     shutil.move(teacher_folder, tmp_path / "with spaces")
     assert len(load_teacher(tmp_path / "with spaces").blocks) == 6
+
+
+def test_the_users_own_mean_and_std_reach_the_images_and_the_student(dinov2, tmp_path):
+    own = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
+    spec = TeacherSpec(str(dinov2), "vit_small_patch14_dinov2", **own)
+    assert (preprocessing_of(load_teacher(spec)).mean, preprocessing_of(load_teacher(spec)).std) == tuple(
+        own.values()
+    )
+    result = run(spec, write_images(tmp_path / "images", 2), tmp_path / "out", epochs=1)
+    config = json.loads((result.student_dir / "config.json").read_text())["pretrained_cfg"]
+    assert (config["mean"], config["std"]) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
+
+
+@pytest.mark.parametrize(
+    "own", [{"mean": (0.5, 0.5)}, {"std": (0.0, 0.5, 0.5)}, {"mean": (124.0, 116.0, 104.0)}]
+)
+def test_a_mean_or_std_that_is_no_triple_of_shares_is_refused(dinov2, own):
+    with pytest.raises(errors.OutOfRange, match="three numbers"):
+        load_teacher(TeacherSpec(str(dinov2), "vit_small_patch14_dinov2", **own))
