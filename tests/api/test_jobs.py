@@ -46,6 +46,8 @@ def test_a_json_body_creates_a_queued_job(api):
         "depth": 12,
         "embed_dim": 64,
         "teacher_id": None,
+        "mean": None,
+        "std": None,
     }
     assert api.client.get(response.headers["location"]).json() == job
     assert job["load"] is None
