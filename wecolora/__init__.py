@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from wecolora.blocks import copy_weights, select_blocks
     from wecolora.config import BlockPolicy, DistillConfig, LossPlace
     from wecolora.cost import ModelCost, count_gmacs, inspect_model, inspect_models
-    from wecolora.distillation import DistillResult, Progress, distill
+    from wecolora.distillation import DistillResult, distill
     from wecolora.export import export_adapter, export_student, load_adapter
     from wecolora.lora import add_lora, merge_lora
     from wecolora.losses import feature_l1
     from wecolora.probe import ProbeResult, linear_probe
+    from wecolora.progress import Progress
     from wecolora.teachers import TeacherSpec, load_teacher
 
 __all__ = [
@@ -53,7 +54,8 @@ _HOMES = {
     "blocks": ("copy_weights", "select_blocks"),
     "config": ("BlockPolicy", "DistillConfig", "LossPlace"),
     "cost": ("ModelCost", "count_gmacs", "inspect_model", "inspect_models"),
-    "distillation": ("DistillResult", "Progress", "distill"),
+    "distillation": ("DistillResult", "distill"),
+    "progress": ("Progress",),
     "export": ("export_adapter", "export_student", "load_adapter"),
     "lora": ("add_lora", "merge_lora"),
     "losses": ("feature_l1",),

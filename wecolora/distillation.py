@@ -1,65 +1,32 @@
 """The whole of Algorithm 1: from a teacher and a folder of images to a merged student on disk."""
 
-import dataclasses
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from torch import nn
 
-from wecolora.architectures import describe_transformer
-from wecolora.blocks import check_layers, copy_weights, select_blocks
 from wecolora.checkpoints import read_checkpoint, write_checkpoint
 from wecolora.config import DistillConfig
 from wecolora.cost import count_gmacs, inspect_models
-from wecolora.devices import resolve_device, resolve_precision
-from wecolora.errors import Interrupted, OutOfRange, OutputExists
-from wecolora.export import check_buildable, export_adapter, export_student
-from wecolora.images import AugmentedImages, load_images
-from wecolora.lora import add_lora, merge_lora
+from wecolora.errors import Interrupted, OutputExists
+from wecolora.export import export_adapter, export_student
+from wecolora.images import AugmentedImages
+from wecolora.lora import merge_lora
 from wecolora.metrics import MetricsFile
-from wecolora.plan import Plan, run_identity
+from wecolora.plan import Plan, make_plan, run_identity
+from wecolora.progress import Progress, ProgressCallback
 from wecolora.report import make_report
-from wecolora.schedule import Schedule
-from wecolora.teachers import TeacherSpec, image_size_of, load_teacher, preprocessing_of
-from wecolora.training import Setting, Trainer
-
-ProgressCallback = Callable[["Progress"], None]
+from wecolora.teachers import TeacherSpec, preprocessing_of
+from wecolora.training import Trainer
 
 
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """Where a run is.
-
-    Attributes:
-        phase: ``loading``, ``distilling``, ``merging`` or ``exporting``.
-        step: optimiser steps done; images decoded while loading.
-        total_steps: optimiser steps in all; images found while loading.
-        epoch: current epoch, counted from 0.
-        epochs: in all.
-        loss: of the last step.
-        learning_rate: of the last step.
-        images_per_second: of the last step.
-        seconds_left: of the distilling phase, by the speed so far.
-        checkpoint: a checkpoint that was written since the last call.
-    """
-
-    phase: str
-    step: int = 0
-    total_steps: int = 0
-    epoch: int = 0
-    epochs: int = 0
-    loss: float | None = None
-    learning_rate: float | None = None
-    images_per_second: float | None = None
-    seconds_left: float | None = None
-    checkpoint: Path | None = None
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class DistillResult:
     """A finished distillation.
 
@@ -130,7 +97,20 @@ def _distill(
 ) -> DistillResult:
     notify = on_progress or (lambda progress: None)
     started = time.perf_counter()
-    plan = _prepare(teacher, images, settings, notify)
+    with _borrowed(teacher) if isinstance(teacher, nn.Module) else nullcontext():
+        plan = make_plan(teacher, images, settings, notify)
+        return _run(plan, folder, resume, notify, checkpoint_seconds, started)
+
+
+def _run(
+    plan: Plan,
+    folder: Path,
+    resume: bool,
+    notify: ProgressCallback,
+    checkpoint_seconds: float,
+    started: float,
+) -> DistillResult:
+    settings = plan.config
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
         plan.student,
@@ -151,64 +131,23 @@ def _distill(
 
 
 def _check_output(folder: Path, resume: bool) -> None:
-    started = any((folder / name).exists() for name in ("student", "checkpoint.safetensors", "report.json"))
-    if started and not resume:
-        raise OutputExists(str(folder))
+    finished = (folder / "report.json").exists()
+    started = finished or any((folder / name).exists() for name in ("student", "checkpoint.safetensors"))
+    if finished or (started and not resume):
+        raise OutputExists(str(folder), finished)
 
 
-def _prepare(
-    teacher: nn.Module | TeacherSpec | str | Path,
-    images: Path,
-    config: DistillConfig,
-    notify: ProgressCallback,
-) -> Plan:
-    """Check everything that can be checked before training, cheapest first."""
-    device = resolve_device(config.device)
-    teacher_model = teacher if isinstance(teacher, nn.Module) else load_teacher(_with_size(teacher, config))
-    layout = describe_transformer(teacher_model)
-    if isinstance(teacher, nn.Module) and config.image_size not in (None, image_size_of(teacher)):
-        raise OutOfRange(
-            "image_size", config.image_size, f"{image_size_of(teacher)}, the size this model was built for"
-        )
-    blocks = (
-        select_blocks(layout.depth, config.compression_factor, config.policy)
-        if config.layers is None
-        else check_layers(layout.depth, config.layers)
-    )
-    student = copy_weights(teacher_model, blocks)
-    check_buildable(student)
-    add_lora(student, config.lora_rank, seed=config.seed)
-    everything = load_images(
-        images,
-        image_size_of(teacher_model),
-        on_progress=lambda done, found: notify(Progress("loading", done, found)),
-    )
-    used = everything.subset(config.few_shot_ratio, config.seed)
-    schedule = Schedule(
-        images=len(used),
-        epochs=config.epochs,
-        batch_size=config.micro_batch_size(len(used)),
-        accumulate=config.accumulate,
-        warmup_epochs=config.warmup(),
-        peak_learning_rate=config.peak_learning_rate(),
-        seed=config.seed,
-    )
-    setting = Setting(
-        device=device,
-        precision=resolve_precision(config.precision, device),
-        loss_place=config.loss_place,
-        weight_decay=config.weight_decay,
-        loader_processes=4 if device.type == "cuda" else 0,
-    )
-    found = len(everything) + len(everything.skipped)
-    return Plan(teacher_model, student, layout, blocks, used, found, schedule, setting, config)
-
-
-def _with_size(teacher: TeacherSpec | str | Path, config: DistillConfig) -> TeacherSpec:
-    spec = teacher if isinstance(teacher, TeacherSpec) else TeacherSpec(str(teacher))
-    if config.image_size is None:
-        return spec
-    return dataclasses.replace(spec, image_size=config.image_size)
+@contextmanager
+def _borrowed(teacher: nn.Module) -> Iterator[None]:
+    """Give the caller's own model back as it was: its device, mode and what requires gradients."""
+    device, mode = next(teacher.parameters()).device, teacher.training
+    trainable = [parameter for parameter in teacher.parameters() if parameter.requires_grad]
+    try:
+        yield
+    finally:
+        teacher.to(device).train(mode)
+        for parameter in trainable:
+            parameter.requires_grad_(True)
 
 
 def _train(
@@ -226,8 +165,11 @@ def _train(
         trainer.load_state(read_checkpoint(file, run).tensors)
     first_step = trainer.step
     started = written = time.perf_counter()
-    with MetricsFile(folder / "metrics.jsonl", plan.schedule, trainer.losses, trainer.speeds) as metrics:
-        for result in trainer.steps():
+    with (
+        MetricsFile(folder / "metrics.jsonl", plan.schedule, trainer.losses, trainer.speeds) as metrics,
+        closing(trainer.steps()) as steps,
+    ):
+        for result in steps:
             metrics.append(result)
             now = time.perf_counter()
             due = now - written >= checkpoint_seconds and result.step < plan.schedule.total_steps
@@ -252,6 +194,8 @@ def _train(
             except Interrupted:
                 write_checkpoint(file, trainer.state(), run)
                 raise Interrupted(result.step) from None
+    # What comes now is quick, but it may fail or be stopped too, and hours of training stay done.
+    write_checkpoint(file, trainer.state(), run)
     return first_step
 
 

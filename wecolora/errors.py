@@ -158,16 +158,20 @@ class CheckpointMismatch(WecoloraError):
 
 
 class OutputExists(WecoloraError):
-    """The output folder already holds a student or a started run."""
+    """The output folder already holds a started run, or a finished one."""
 
     code = "output_exists"
     field = "out"
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, finished: bool) -> None:
         self.folder = folder
-        super().__init__(
-            f"{folder} already holds a run: add --resume to go on with it, or choose another --out."
+        self.finished = finished
+        state, way_out = (
+            ("finished run", "choose another --out, or remove it first")
+            if finished
+            else ("run that was stopped", "add --resume to go on with it, or choose another --out")
         )
+        super().__init__(f"{folder} already holds a {state}: {way_out}.")
 
 
 class OutOfMemory(WecoloraError):

@@ -1,16 +1,24 @@
 """What a run is, before its first step: models, images, schedule and setting; and its identity for resuming."""
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from wecolora.architectures import TransformerLayout
+from wecolora.architectures import TransformerLayout, describe_transformer
+from wecolora.blocks import check_layers, copy_weights, select_blocks
 from wecolora.config import DistillConfig
-from wecolora.images import ImageSet
+from wecolora.devices import resolve_device, resolve_precision
+from wecolora.errors import OutOfRange
+from wecolora.export import check_buildable
+from wecolora.images import ImageSet, load_images
+from wecolora.lora import add_lora
+from wecolora.progress import Progress, ProgressCallback
 from wecolora.schedule import Schedule
-from wecolora.teachers import image_size_of
+from wecolora.teachers import TeacherSpec, image_size_of, load_teacher
 from wecolora.training import Setting
 
 
@@ -39,6 +47,61 @@ class Plan:
     schedule: Schedule
     setting: Setting
     config: DistillConfig
+
+
+def make_plan(
+    teacher: nn.Module | TeacherSpec | str | Path,
+    images: Path,
+    config: DistillConfig,
+    notify: ProgressCallback,
+) -> Plan:
+    """Check everything that can be checked before training, cheapest first."""
+    device = resolve_device(config.device)
+    teacher_model = teacher if isinstance(teacher, nn.Module) else load_teacher(_with_size(teacher, config))
+    layout = describe_transformer(teacher_model)
+    if isinstance(teacher, nn.Module) and config.image_size not in (None, image_size_of(teacher)):
+        raise OutOfRange(
+            "image_size", config.image_size, f"{image_size_of(teacher)}, the size this model was built for"
+        )
+    blocks = (
+        select_blocks(layout.depth, config.compression_factor, config.policy)
+        if config.layers is None
+        else check_layers(layout.depth, config.layers)
+    )
+    student = copy_weights(teacher_model, blocks)
+    check_buildable(student)
+    add_lora(student, config.lora_rank, seed=config.seed)
+    everything = load_images(
+        images,
+        image_size_of(teacher_model),
+        on_progress=lambda done, found: notify(Progress("loading", done, found)),
+    )
+    used = everything.subset(config.few_shot_ratio, config.seed)
+    schedule = Schedule(
+        images=len(used),
+        epochs=config.epochs,
+        batch_size=config.micro_batch_size(len(used)),
+        accumulate=config.accumulate,
+        warmup_epochs=config.warmup(),
+        peak_learning_rate=config.peak_learning_rate(),
+        seed=config.seed,
+    )
+    setting = Setting(
+        device=device,
+        precision=resolve_precision(config.precision, device),
+        loss_place=config.loss_place,
+        weight_decay=config.weight_decay,
+        loader_processes=4 if device.type == "cuda" else 0,
+    )
+    found = len(everything) + len(everything.skipped)
+    return Plan(teacher_model, student, layout, blocks, used, found, schedule, setting, config)
+
+
+def _with_size(teacher: TeacherSpec | str | Path, config: DistillConfig) -> TeacherSpec:
+    spec = teacher if isinstance(teacher, TeacherSpec) else TeacherSpec(str(teacher))
+    if config.image_size is None:
+        return spec
+    return dataclasses.replace(spec, image_size=config.image_size)
 
 
 def run_identity(plan: Plan) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -101,7 +101,7 @@ class Trainer:
             fused=setting.device.type == "cuda",
         )
 
-    def steps(self) -> Iterator[StepResult]:
+    def steps(self) -> Generator[StepResult]:
         """Do the steps that are left, one at a time.
 
         Raises:

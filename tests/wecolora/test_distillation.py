@@ -26,6 +26,16 @@ def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
+def stop_at_step(step):
+    """A callback that asks the run to stop after a step."""
+
+    def stop(progress):
+        if progress.phase == "distilling" and progress.step == step:
+            raise errors.Interrupted(progress.step)
+
+    return stop
+
+
 @pytest.fixture
 def finished(teacher, images, tmp_path):
     return run(teacher, images, tmp_path / "out"), tmp_path / "out"
@@ -117,12 +127,8 @@ def test_the_same_seed_gives_the_same_student_and_another_seed_another(teacher, 
 def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_student(teacher, images, tmp_path, stop_at):
     run(teacher, images, tmp_path / "whole")
 
-    def stop(progress):
-        if progress.phase == "distilling" and progress.step == stop_at:
-            raise errors.Interrupted(progress.step)
-
     with pytest.raises(errors.Interrupted, match=f"step {stop_at}"):
-        run(teacher, images, tmp_path / "parts", on_progress=stop)
+        run(teacher, images, tmp_path / "parts", on_progress=stop_at_step(stop_at))
     assert not (tmp_path / "parts" / "student").exists()
     resumed = run(teacher, images, tmp_path / "parts", resume=True)
     assert resumed.report["training"]["resumed_from_step"] == stop_at
@@ -142,12 +148,8 @@ def test_micro_batches_change_the_student_by_rounding_only(teacher, images, tmp_
 
 
 def test_resuming_with_other_settings_names_them(teacher, images, tmp_path):
-    def stop(progress):
-        if progress.step == 2 and progress.phase == "distilling":
-            raise errors.Interrupted(progress.step)
-
     with pytest.raises(errors.Interrupted):
-        run(teacher, images, tmp_path / "out", on_progress=stop)
+        run(teacher, images, tmp_path / "out", on_progress=stop_at_step(2))
     with pytest.raises(errors.CheckpointMismatch, match=r"lora_rank was 8 and is now 4"):
         run(teacher, images, tmp_path / "out", resume=True, lora_rank=4)
     write_images(images, 25, seed=9)
@@ -156,12 +158,8 @@ def test_resuming_with_other_settings_names_them(teacher, images, tmp_path):
 
 
 def test_a_torn_checkpoint_is_refused_by_name(teacher, images, tmp_path):
-    def stop(progress):
-        if progress.phase == "distilling":
-            raise errors.Interrupted(progress.step)
-
     with pytest.raises(errors.Interrupted):
-        run(teacher, images, tmp_path / "out", on_progress=stop)
+        run(teacher, images, tmp_path / "out", on_progress=stop_at_step(1))
     file = tmp_path / "out" / "checkpoint.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(errors.InvalidCheckpoint, match=r"checkpoint\.safetensors"):
@@ -181,8 +179,49 @@ def test_checkpoints_are_announced_as_they_are_written(teacher, images, tmp_path
 
 def test_an_output_folder_with_a_run_in_it_is_not_overwritten(finished, teacher, images):
     _, out = finished
+    before = tensors(out)
+    for resume in (False, True):
+        with pytest.raises(errors.OutputExists, match="finished run"):
+            run(teacher, images, out, seed=1, resume=resume)
+    assert same(before, tensors(out))
+
+
+def test_a_stopped_run_is_not_begun_anew_by_mistake(teacher, images, tmp_path):
+    with pytest.raises(errors.Interrupted):
+        run(teacher, images, tmp_path / "out", on_progress=stop_at_step(2))
     with pytest.raises(errors.OutputExists, match="--resume"):
-        run(teacher, images, out)
+        run(teacher, images, tmp_path / "out")
+
+
+def test_a_run_that_was_stopped_while_merging_keeps_its_training(teacher, images, tmp_path):
+    run(teacher, images, tmp_path / "whole")
+
+    def stop(progress):
+        if progress.phase == "merging":
+            raise errors.Interrupted(progress.step)
+
+    with pytest.raises(errors.Interrupted):
+        run(teacher, images, tmp_path / "parts", on_progress=stop)
+    resumed = run(teacher, images, tmp_path / "parts", resume=True)
+    assert resumed.report["training"]["resumed_from_step"] == 6
+    assert same(tensors(tmp_path / "whole"), tensors(tmp_path / "parts"))
+
+
+@pytest.mark.parametrize("stop_at", [None, 2])
+def test_the_callers_own_model_is_given_back_as_it_was(teacher, images, tmp_path, stop_at):
+    teacher.train().requires_grad_(True)
+    teacher.cls_token.requires_grad_(False)
+    before = {name: (p.detach().clone(), p.requires_grad) for name, p in teacher.named_parameters()}
+    if stop_at is None:
+        run(teacher, images, tmp_path / "out")
+    else:
+        with pytest.raises(errors.Interrupted):
+            run(teacher, images, tmp_path / "out", on_progress=stop_at_step(stop_at))
+    assert teacher.training
+    for name, parameter in teacher.named_parameters():
+        assert parameter.equal(before[name][0])
+        assert parameter.requires_grad == before[name][1], name
+    assert not any(module._forward_hooks for module in teacher.modules())
 
 
 def test_without_an_output_folder_the_student_stays_in_memory(teacher, images):
