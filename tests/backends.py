@@ -109,7 +109,7 @@ def _process(command: list[str], folder: Path) -> Iterator[None]:
         finally:
             process.terminate()
             try:
-                process.wait(15)
+                process.wait(3)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
