@@ -10,7 +10,6 @@ images. Prints one line of JSON a model, and the machine.
 
 import argparse
 import json
-import platform
 import tempfile
 import time
 from pathlib import Path

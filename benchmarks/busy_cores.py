@@ -9,13 +9,14 @@ Prints one line of JSON each: median images a second.
 import contextlib
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from benchmarks.machine import describe_machine
 
 SETTINGS: dict[str, dict[str, str]] = {
     "libgomp's default": {},
@@ -29,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def main() -> None:
     """Measure every combination."""
     cores = os.cpu_count() or 1
-    _print({"machine": platform.machine(), "cores": cores})
+    _print(describe_machine())
     for hogs in (0, cores):
         for name, setting in SETTINGS.items():
             with _busy(hogs):
