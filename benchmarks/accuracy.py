@@ -34,9 +34,7 @@ def main() -> None:
         teacher = wecolora.load_teacher(wecolora.TeacherSpec(options.teacher, options.architecture))
         layout = wecolora.describe_transformer(teacher)
         blocks = wecolora.select_blocks(layout.depth, options.r, options.policy)
-        _print(
-            {"machine": platform.processor() or platform.machine(), "torch_threads": torch.get_num_threads()}
-        )
+        _print({**describe_machine(), "torch_threads": torch.get_num_threads()})
         _measure("teacher", teacher, teacher, train, test)
         _measure("copied blocks", wecolora.copy_weights(teacher, blocks), teacher, train, test)
         for seed in options.seeds:
