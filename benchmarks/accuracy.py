@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 import wecolora
+from benchmarks.machine import describe_machine
 from samples.digits import write_digits
 from wecolora.images import PlainImages, find_images
 from wecolora.losses import TokenReader
