@@ -24,7 +24,12 @@ import wecolora
 from wecolora import errors
 from wecolora.config import DistillConfig, explain, load_line
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+_HELP = """Distil a vision transformer into a student of a fraction of its depth, on unlabelled images.
+
+Exit codes: 0 done, 1 failed on the way, 2 wrong input (the option and its range are named), 130 stopped by Ctrl-C with
+a checkpoint.
+"""
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP)
 _messages = Console(stderr=True)
 T = TypeVar("T", int, float)
 
@@ -53,7 +58,9 @@ def distill(
         Path, typer.Option(help="Folder for student/, adapter.safetensors, metrics.jsonl, report.json.")
     ],
     r: Annotated[int, typer.Option("--r", help="Depth reduction: the student has floor(L / r) blocks.")] = 2,
-    k: Annotated[int, typer.Option("--k", help="LoRA rank.")] = 128,
+    k: Annotated[
+        int | None, typer.Option("--k", help="LoRA rank; 128, or the most that the teacher admits.")
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the images.")] = 10,
     lr: Annotated[
         float | None,

@@ -15,6 +15,8 @@ Precision = Literal["auto", "fp32", "bf16"]
 # Names that users know from the paper, where they differ from the fields' own.
 OPTION_NAMES = {"compression_factor": "r", "lora_rank": "k", "learning_rate": "lr"}
 
+_DEFAULT_RANK = 128  # the smallest of the paper's three
+
 # Few images still deserve enough optimiser steps: an epoch has at least this many while batches stay reasonable.
 _STEPS_PER_EPOCH = 20
 _LARGEST_BATCH = 128
@@ -44,7 +46,8 @@ class DistillConfig(BaseModel):
 
     Attributes:
         compression_factor: depth reduction r, 1 to L; the student has floor(L / r) blocks.
-        lora_rank: rank k of the pairs, 1 to the smallest side of the adapted matrices.
+        lora_rank: rank k of the pairs, 1 to the smallest side of the adapted matrices; None takes 128, or that side
+            where it is smaller.
         policy: which block of every r is kept.
         layers: explicit list of kept blocks, counted from 0; overrides ``compression_factor`` and ``policy``.
         epochs: passes over the images (paper: 10).
@@ -67,7 +70,7 @@ class DistillConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     compression_factor: Annotated[int, Field(ge=1, le=1000)] = 2
-    lora_rank: Annotated[int, Field(ge=1, le=65536)] = 128
+    lora_rank: Annotated[int, Field(ge=1, le=65536)] | None = None
     policy: BlockPolicy = BlockPolicy.LAST_OF_GROUP
     layers: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 10
@@ -88,6 +91,10 @@ class DistillConfig(BaseModel):
         if self.warmup_epochs is not None and self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs must be less than epochs ({self.epochs})")
         return self
+
+    def rank(self, largest: int) -> int:
+        """LoRA rank on a teacher that admits ranks up to ``largest``."""
+        return min(_DEFAULT_RANK, largest) if self.lora_rank is None else self.lora_rank
 
     def peak_learning_rate(self) -> float:
         """Learning rate after the warm-up (paper, Section 4.2)."""

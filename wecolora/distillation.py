@@ -204,7 +204,7 @@ def _deliver(plan: Plan, trainer: Trainer, folder: Path, notify: ProgressCallbac
     notify(Progress("merging", trainer.step, trainer.step))
     student = plan.student.cpu()
     export_adapter(student, folder / "adapter.safetensors", plan.blocks)
-    trainable = plan.layout.trainable_parameters(plan.config.lora_rank, len(plan.blocks))
+    trainable = plan.layout.trainable_parameters(plan.lora_rank, len(plan.blocks))
     unmerged_gmacs = count_gmacs(student)
     merge_lora(student)
     notify(Progress("exporting", trainer.step, trainer.step))
@@ -213,7 +213,7 @@ def _deliver(plan: Plan, trainer: Trainer, folder: Path, notify: ProgressCallbac
         "version": version("wecolora"),
         "blocks": list(plan.blocks),
         "compression_factor": plan.config.compression_factor,
-        "lora_rank": plan.config.lora_rank,
+        "lora_rank": plan.lora_rank,
         "trainable_parameters": trainable,
         "optimiser_steps": trainer.step,
         "seed": plan.config.seed,

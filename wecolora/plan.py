@@ -31,6 +31,7 @@ class Plan:
         student: with its fresh pairs.
         layout: of the teacher.
         blocks: teacher blocks that the student consists of, counted from 0.
+        lora_rank: k of this run.
         images: those that are used.
         found: image files in the folder, broken ones included.
         schedule: of the steps.
@@ -42,6 +43,7 @@ class Plan:
     student: nn.Module
     layout: TransformerLayout
     blocks: tuple[int, ...]
+    lora_rank: int
     images: ImageSet
     found: int
     schedule: Schedule
@@ -70,7 +72,8 @@ def make_plan(
     )
     student = copy_weights(teacher_model, blocks)
     check_buildable(student)
-    add_lora(student, config.lora_rank, seed=config.seed)
+    lora_rank = config.rank(layout.max_lora_rank)
+    add_lora(student, lora_rank, seed=config.seed)
     everything = load_images(
         images,
         image_size_of(teacher_model),
@@ -94,7 +97,7 @@ def make_plan(
         loader_processes=4 if device.type == "cuda" else 0,
     )
     found = len(everything) + len(everything.skipped)
-    return Plan(teacher_model, student, layout, blocks, used, found, schedule, setting, config)
+    return Plan(teacher_model, student, layout, blocks, lora_rank, used, found, schedule, setting, config)
 
 
 def _with_size(teacher: TeacherSpec | str | Path, config: DistillConfig) -> TeacherSpec:

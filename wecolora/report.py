@@ -35,7 +35,8 @@ def make_report(
         },
         "config": plan.config.model_dump(mode="json"),
         "teacher": costs[0].to_dict(),
-        "student": costs[1].to_dict() | {"blocks": list(plan.blocks), "gmacs_unmerged": unmerged_gmacs},
+        "student": costs[1].to_dict()
+        | {"blocks": list(plan.blocks), "lora_rank": plan.lora_rank, "gmacs_unmerged": unmerged_gmacs},
         "images": {
             "found": plan.found,
             "used": len(plan.images),

@@ -268,6 +268,12 @@ def test_a_setting_that_this_teacher_does_not_admit_is_refused_before_training(
     assert not (tmp_path / "out").exists()
 
 
+def test_the_rank_is_128_or_the_most_that_the_teacher_admits(teacher, images, tmp_path):
+    report = run(teacher, images, tmp_path / "out", lora_rank=None, epochs=1).report
+    assert report["student"]["lora_rank"] == 48
+    assert wecolora.DistillConfig().rank(768) == 128
+
+
 def test_an_explicit_list_of_blocks_is_kept(teacher, images, tmp_path):
     result = run(teacher, images, tmp_path / "out", layers=(0, 5), epochs=1)
     assert result.report["student"]["blocks"] == [0, 5]
