@@ -31,8 +31,8 @@ class ResolvedTeacher(BaseModel):
     std: list[float] | None = None
 
 
-class Architecture(BaseModel):
-    """Shape of a supported architecture."""
+class TransformerShape(BaseModel):
+    """What is known of a transformer without loading it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -44,9 +44,6 @@ class Architecture(BaseModel):
     patch_size: int
     image_size: int
     dynamic_image_size: bool = True
-    tensors: dict[str, list[int]] = Field(
-        default_factory=dict, description="Shapes by name; {i} is the block."
-    )
 
     def limits(self, image_size: int | None = None) -> TeacherLimits:
         """The ranges of a job's options."""
@@ -59,23 +56,21 @@ class Architecture(BaseModel):
         )
 
 
-class CatalogueTeacher(BaseModel):
-    """One pretrained teacher."""
+class Architecture(TransformerShape):
+    """A supported architecture."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    tensors: dict[str, list[int]] = Field(
+        default_factory=dict, description="Shapes by name; {i} is the block."
+    )
+
+
+class CatalogueTeacher(TransformerShape):
+    """One pretrained teacher."""
 
     name: str
     architecture: str
     aliases: list[str] = Field(default_factory=list)
     source: str | None = Field(None, description="Folder of a bundled teacher; unset: timm fetches it.")
-    family: str
-    depth: int
-    embed_dim: int
-    num_heads: int
-    max_lora_rank: int
-    patch_size: int
-    image_size: int
-    dynamic_image_size: bool = True
     parameters: int
     license: str | None = None
     mean: list[float] | None = None
@@ -92,16 +87,6 @@ class CatalogueTeacher(BaseModel):
             image_size=self.image_size,
             depth=self.depth,
             embed_dim=self.embed_dim,
-        )
-
-    def limits(self) -> TeacherLimits:
-        """The ranges of a job's options."""
-        return TeacherLimits(
-            depth=self.depth,
-            max_lora_rank=self.max_lora_rank,
-            patch_size=self.patch_size,
-            image_size=self.image_size,
-            dynamic_image_size=self.dynamic_image_size,
         )
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from core.logs import configure_logging
 from core.settings import Settings, to_environment
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -289,7 +290,7 @@ def main() -> int:
     )
     options = parser.parse_args()
     settings = Settings() if options.data_dir is None else Settings(data_dir=options.data_dir.resolve())
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_logging(settings)
     try:
         serve(settings, options.host, options.port, insecure_bind=options.insecure_bind)
     except CannotServe as error:

@@ -21,6 +21,7 @@ _QUERY_KEY_VALUE = frozenset({"qkv", "q_proj", "k_proj", "v_proj", "q", "k", "v"
 _OUTPUT = frozenset({"proj", "out_proj", "attn_out_proj"})
 _FEED_FORWARD = frozenset({"fc1", "fc1_g", "fc1_x", "fc2", "mlp_out_proj", "w12", "w3"})
 _GATE = frozenset({"gate"})  # the output gate of gated attention, one more matrix of the same kind
+_NO_TOKENS = "its features are not one row of tokens"
 ADAPTED_NAMES = _QUERY_KEY_VALUE | _OUTPUT | _FEED_FORWARD | _GATE
 
 
@@ -116,17 +117,17 @@ def check_tokens(model: nn.Module, image_size: int) -> None:
         lambda *call: caught.append(call[2])
     )
     images = torch.empty(2, 3, image_size, image_size, device="meta")
-    pooling, pooled = _Pooling(model), torch.empty(0)
+    pooling = _Pooling(model)
     try:
         with torch.no_grad():
             pooled = torch.func.functional_call(pooling, empty_tensors(pooling), (images,))
-    except NotImplementedError:
-        pass  # timm's way to say that a model has no pooled features: `pooled` is no [B, F] then
+    except NotImplementedError as error:  # timm's way to say that a model has no pooled features
+        raise UnsupportedArchitecture(architecture_name(model), _NO_TOKENS) from error
     finally:
         handle.remove()
     tokens = caught[0] if len(caught) == 1 else None
     if not isinstance(tokens, torch.Tensor) or tokens.ndim != 3 or pooled.ndim != 2:
-        raise UnsupportedArchitecture(architecture_name(model), "its features are not one row of tokens")
+        raise UnsupportedArchitecture(architecture_name(model), _NO_TOKENS)
 
 
 class _Pooling(nn.Module):

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from wecolora.errors import NoImages
+from wecolora.pixels import FORMATS, to_plain
 from wecolora.schedule import mix_seed
 from wecolora.torchvision_compat import InterpolationMode, v2
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 # Smallest share of the area that a random crop keeps (MAE's weak augmentation; paper, Section 4.2).
 SMALLEST_CROP = 0.2
 
@@ -176,26 +176,10 @@ def decode(path: Path, short_side: int | None = None) -> Image.Image:
         if short_side is not None and image.format == "JPEG":
             image.draft("RGB", _shrunk(image.size, short_side))
         upright = ImageOps.exif_transpose(image)
-        rgb = to_rgb(upright)
+        rgb = to_plain(upright).convert("RGB")
     if short_side is not None and min(rgb.size) > short_side:
         rgb = rgb.resize(_shrunk(rgb.size, short_side), Image.Resampling.BICUBIC)
     return rgb
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """One defined conversion of every mode to RGB."""
-    if image.mode in {"I;16", "I;16B", "I;16L", "I"}:
-        values = np.asarray(image).astype(np.float64)
-        return Image.fromarray((values.clip(0, 65535) / 257).round().astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        values = np.nan_to_num(np.asarray(image)).astype(np.float64)
-        span = float(np.ptp(values)) or 1.0
-        return Image.fromarray(((values - values.min()) / span * 255).round().astype(np.uint8)).convert("RGB")
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        canvas = Image.new("RGBA", layered.size, "white")
-        return Image.alpha_composite(canvas, layered).convert("RGB")
-    return image.convert("RGB")
 
 
 class AugmentedImages(Dataset[Tensor]):

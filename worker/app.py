@@ -4,7 +4,6 @@ One process runs as many children at once as it has threads. It never imports to
 takes all memory, ends alone, and its memory goes back to the system.
 """
 
-import logging
 import warnings
 from typing import Any
 
@@ -13,11 +12,10 @@ from celery.platforms import SecurityWarning  # type: ignore[attr-defined]
 from celery.signals import setup_logging, worker_shutting_down
 
 from core.broker import make_celery
+from core.logs import configure_logging
 from core.settings import Settings, get_settings
 from worker.runtime import Runtime
 from worker.tasks import register
-
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def create_worker(settings: Settings) -> Celery:
@@ -35,8 +33,8 @@ def create_worker(settings: Settings) -> Celery:
         runtime.draining.set()
 
     @setup_logging.connect(weak=False)
-    def configure_logging(**_: Any) -> None:
-        logging.basicConfig(level=settings.log_level, format=_LOG_FORMAT)
+    def log_as_the_service_does(**_: Any) -> None:
+        configure_logging(settings)
 
     return celery
 

@@ -10,6 +10,7 @@ import threading
 
 from core.broker import send_ingest, send_run_job
 from core.leases import due_datasets, due_jobs, mark_sent, reap_expired, reap_expired_datasets
+from core.logs import configure_logging
 from core.settings import get_settings
 from worker.runtime import DATABASE_TROUBLE, Runtime
 
@@ -61,7 +62,7 @@ def run(runtime: Runtime, stop: threading.Event) -> None:
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = get_settings()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_logging(settings)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -23,20 +23,19 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from wecolora.pixels import FORMATS, NoDefinedScale, to_plain
 
 # Pillow's cap warns first and refuses only at twice its value. Ours is checked before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
-ALLOWED_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 _SUFFIXES = (
     "jpg jpeg jpe jfif png webp tif tiff bmp dib gif svg svgz eps ps psd ico heic heif avif "
     "jp2 jxl fits fit tga pcx ppm pgm raw cr2 nef arw dng exr hdr"
 )
 IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in re.findall(r"\w+", _SUFFIXES))
 _ORIENTATION = 0x0112
-_WHITE = (255, 255, 255, 255)
 # What a damaged file makes Pillow's decoders raise. Anything else is a fault of ours and must be seen.
 _DECODER_ERRORS = (
     OSError,
@@ -80,7 +79,7 @@ def sniff(head: bytes) -> str | None:
         head: at least the first 16 bytes of the file.
 
     Returns:
-        A member of `ALLOWED_FORMATS`, or None.
+        A member of `FORMATS`, or None.
     """
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG"
@@ -118,7 +117,7 @@ def clean_image(data: bytes, max_pixels: int) -> CleanImage:
     if sniff(data[:16]) is None:
         raise BadImage(_describe_foreign(data[:512]))
     try:
-        image = Image.open(io.BytesIO(data), formats=ALLOWED_FORMATS)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         raise BadImage("is damaged: its header cannot be read") from None
     except _DECODER_ERRORS as error:
@@ -133,6 +132,8 @@ def clean_image(data: bytes, max_pixels: int) -> CleanImage:
             raise BadImage("has no pixels")
         try:
             return _normalise(image)
+        except NoDefinedScale as error:
+            raise BadImage(str(error)) from error
         except _DECODER_ERRORS as error:
             raise BadImage(f"is damaged: {_first_line(error)}") from error
 
@@ -142,7 +143,7 @@ def _normalise(image: Image.Image) -> CleanImage:
     is_jpeg = image.format in ("JPEG", "MPO")
     turned = image.getexif().get(_ORIENTATION, 1) != 1
     untouched = image.format == "JPEG" and image.mode in ("L", "RGB") and not turned
-    plain = image if untouched else _to_plain(ImageOps.exif_transpose(image) if turned else image)
+    plain = image if untouched else to_plain(ImageOps.exif_transpose(image) if turned else image)
     digest = hashlib.sha256(f"{plain.mode} {plain.width} {plain.height} ".encode())
     digest.update(plain.tobytes())
     plain.info = {}  # comments, profiles and colour keys would otherwise be written again
@@ -153,30 +154,6 @@ def _normalise(image: Image.Image) -> CleanImage:
     else:
         encoded = _encode(plain, "PNG", compress_level=1)
     return CleanImage(encoded, ".jpg" if is_jpeg else ".png", plain.width, plain.height, digest.hexdigest())
-
-
-def _to_plain(image: Image.Image) -> Image.Image:
-    """Convert any readable mode to L or RGB."""
-    if image.mode.startswith("I;16"):
-        return _scale_16_bit(image)
-    if image.mode in ("I", "F"):
-        raise BadImage("has 32-bit pixels, which have no defined scale to 8 bits")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, _WHITE), rgba).convert("RGB")
-    if image.mode == "1":
-        return image.convert("L")
-    return image if image.mode in ("L", "RGB") else image.convert("RGB")
-
-
-def _scale_16_bit(image: Image.Image) -> Image.Image:
-    """Scale 0..65535 to 0..255, rounding; bands of rows bound the memory."""
-    scaled = np.empty((image.height, image.width), dtype=np.uint8)
-    wide = np.asarray(image)
-    for top in range(0, image.height, 256):
-        rows = wide[top : top + 256].astype(np.uint32)
-        scaled[top : top + 256] = (rows * 255 + 32767) // 65535
-    return Image.fromarray(scaled)
 
 
 def _encode_keeping_tables(image: Image.Image) -> bytes:

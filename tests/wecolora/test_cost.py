@@ -16,6 +16,7 @@ def test_vit_b16_and_its_half_deep_student_cost_what_the_literature_says():
     assert count_gmacs(teacher) == pytest.approx(17.56, abs=0.01)
     student = copy_weights(teacher, select_blocks(12, 2))
     assert count_gmacs(student) == pytest.approx(8.84, abs=0.02)
+    assert sum(p.numel() for p in student.parameters()) == pytest.approx(44.0e6, abs=0.1e6)
 
 
 def test_unmerged_pairs_cost_extra_until_they_are_merged(teacher):

@@ -59,6 +59,15 @@ def test_every_mode_becomes_rgb_by_one_defined_conversion(tmp_path):
     assert converted(Image.new("1", (4, 4), 1), "bit.png") == [255, 255, 255]
 
 
+def test_pixels_without_a_defined_scale_are_skipped_by_name(tmp_path):
+    write_images(tmp_path, 1)
+    Image.fromarray(np.ones((4, 4), dtype=np.float32)).save(tmp_path / "float.tif")
+    Image.fromarray(np.full((4, 4), 70_000, dtype=np.int32)).save(tmp_path / "wide.tif")
+    skipped = {file.path: file.reason for file in load_images(tmp_path, 32).skipped}
+    assert sorted(skipped) == ["float.tif", "wide.tif"]
+    assert all("32-bit" in reason for reason in skipped.values())
+
+
 def test_exif_rotation_is_applied(tmp_path):
     pixels = np.zeros((20, 40, 3), dtype=np.uint8)
     pixels[:, 20:] = 255
