@@ -2,7 +2,7 @@
 
 Each error carries the data it speaks of, a stable ``code`` and, where the user can mend it, the ``field`` to mend.
 ``str(error)`` is a whole sentence for the user. The engine raises and never prints or exits: the command line turns
-these into exit codes (``wecolora/cli.py``), the service into problem documents.
+these into exit codes (``wecolora/cli``), the service into problem documents.
 """
 
 from collections.abc import Sequence
