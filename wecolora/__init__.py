@@ -14,21 +14,32 @@ if TYPE_CHECKING:
     from wecolora.config import BlockPolicy, DistillConfig, LossPlace
     from wecolora.cost import ModelCost, count_gmacs, inspect_model, inspect_models
     from wecolora.distillation import DistillResult, distill
+    from wecolora.evaluation.comparison import Difference, Evaluation, evaluate
+    from wecolora.evaluation.features import extract_features
+    from wecolora.evaluation.labelled import LabelledImages, LabelledSet
+    from wecolora.evaluation.options import ProbeProtocol, SetFormat
+    from wecolora.evaluation.probe import ProbeResult, knn_score, linear_probe, probe_features
+    from wecolora.evaluation.readers import read_labelled
     from wecolora.export import export_adapter, export_student, load_adapter
     from wecolora.lora import add_lora, merge_lora
     from wecolora.losses import feature_l1
-    from wecolora.probe import ProbeResult, linear_probe
     from wecolora.progress import Progress
     from wecolora.teachers import TeacherSpec, load_teacher
 
 __all__ = [
     "BlockPolicy",
+    "Difference",
     "DistillConfig",
     "DistillResult",
+    "Evaluation",
+    "LabelledImages",
+    "LabelledSet",
     "LossPlace",
     "ModelCost",
+    "ProbeProtocol",
     "ProbeResult",
     "Progress",
+    "SetFormat",
     "TeacherSpec",
     "TransformerLayout",
     "add_lora",
@@ -37,15 +48,20 @@ __all__ = [
     "describe_transformer",
     "distill",
     "errors",
+    "evaluate",
     "export_adapter",
     "export_student",
+    "extract_features",
     "feature_l1",
     "inspect_model",
     "inspect_models",
+    "knn_score",
     "linear_probe",
     "load_adapter",
     "load_teacher",
     "merge_lora",
+    "probe_features",
+    "read_labelled",
     "select_blocks",
 ]
 
@@ -55,11 +71,16 @@ _HOMES = {
     "config": ("BlockPolicy", "DistillConfig", "LossPlace"),
     "cost": ("ModelCost", "count_gmacs", "inspect_model", "inspect_models"),
     "distillation": ("DistillResult", "distill"),
+    "evaluation.comparison": ("Difference", "Evaluation", "evaluate"),
+    "evaluation.features": ("extract_features",),
+    "evaluation.labelled": ("LabelledImages", "LabelledSet"),
+    "evaluation.options": ("ProbeProtocol", "SetFormat"),
+    "evaluation.probe": ("ProbeResult", "knn_score", "linear_probe", "probe_features"),
+    "evaluation.readers": ("read_labelled",),
     "progress": ("Progress",),
     "export": ("export_adapter", "export_student", "load_adapter"),
     "lora": ("add_lora", "merge_lora"),
     "losses": ("feature_l1",),
-    "probe": ("ProbeResult", "linear_probe"),
     "teachers": ("TeacherSpec", "load_teacher"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -24,6 +24,9 @@ from worker.protocol import (
     ResultMessage,
 )
 from worker.publish import store_artifacts, write_report, zip_student
+
+if TYPE_CHECKING:
+    from wecolora import LabelledSet
 
 _COSTS = ("parameters", "gmacs", "latency_ms", "file_size_bytes")
 
@@ -48,11 +51,12 @@ class Pipeline:
         """All phases after the first; the last message is the result."""
         started = time.monotonic()
         config = self._config()
+        labelled = self._read_probe(config)
         resume = self._fetch_checkpoint()
         self._enter(Phase.DISTILLING)
         result = self._distill(config, resume)
         report = dict(result.report)
-        report["probe"] = self._probe(config)
+        report["probe"] = self._probe(config, labelled)
         self._enter(Phase.EXPORTING)
         write_report(self.out / "report.json", report)
         zip_student(self.out / "student", self.out / "student.zip")
@@ -156,22 +160,30 @@ class Pipeline:
         reference = CheckpointRef(key=key, sha256=stored.sha256, step=step)
         self.worker.send(CheckpointMessage(checkpoint=reference))
 
-    def _probe(self, config: DistillConfig) -> dict[str, Any] | None:
+    def _read_probe(self, config: DistillConfig) -> "LabelledSet | None":
+        """The probe's images, read before the training: labels that do not fit should not cost an hour of it."""
         if self.inputs.probe is None:
             return None
         # Brings scikit-learn, two seconds that a job without a probe does not wait for.
-        from wecolora import linear_probe
+        from wecolora.evaluation.readers import read_labelled
+        from wecolora.evaluation.splits import check_held_out
+
+        labelled = read_labelled(*self.inputs.probe, format="folders", seed=config.seed)
+        check_held_out(labelled.train, config.seed)
+        return labelled
+
+    def _probe(self, config: DistillConfig, labelled: "LabelledSet | None") -> dict[str, Any] | None:
+        if labelled is None:
+            return None
+        from wecolora import evaluate
 
         self._enter(Phase.PROBING)
-        train, test = self.inputs.probe
         models: dict[str, TeacherSpec | Path] = {
             "teacher": self._teacher(config.image_size),
             "student": self.out / "student",
         }
-        return {
-            name: linear_probe(model, train, test, device=config.device, seed=config.seed).to_dict()
-            for name, model in models.items()
-        }
+        compared = evaluate(models, labelled, protocols=["logistic"], device=config.device, seed=config.seed)
+        return {name: results["logistic"].to_dict() for name, results in compared.results.items()}
 
     def _log(self, message: str, *, warning: bool = False) -> None:
         self.worker.send(LogMessage(level="warning" if warning else "info", message=message))
