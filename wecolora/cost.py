@@ -1,10 +1,9 @@
-"""What a model costs: parameters, multiply-accumulates, latency, size of its file."""
+"""What a model costs: parameters, multiply-accumulates, latency, throughput, memory, size of its file."""
 
 import json
 import statistics
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from wecolora.architectures import architecture_name, empty_tensors
 from wecolora.devices import resolve_device
 from wecolora.teachers import TeacherSpec, image_size_of, load_teacher
+from wecolora.throughput import BatchCost, check_batch_sizes, measure_batches, timed
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class ModelCost:
         latency_ms: median time of one image, batch of 1.
         device: that the latency was measured on.
         file_size_bytes: of ``model.safetensors``; of its tensors when the model lies in memory only.
+        batches: throughput and peak memory at the batch sizes that were asked for; empty when none were.
     """
 
     architecture: str
@@ -42,14 +43,18 @@ class ModelCost:
     latency_ms: float
     device: str
     file_size_bytes: int
+    batches: tuple[BatchCost, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """As JSON values."""
-        return asdict(self)
+        return asdict(self) | {"batches": [asdict(batch) for batch in self.batches]}
 
 
 def inspect_model(
-    model: nn.Module | TeacherSpec | str | Path, device: str = "auto", trainable_parameters: int | None = None
+    model: nn.Module | TeacherSpec | str | Path,
+    device: str = "auto",
+    trainable_parameters: int | None = None,
+    batch_sizes: Sequence[int] = (),
 ) -> ModelCost:
     """Measure one model.
 
@@ -57,20 +62,36 @@ def inspect_model(
         model: a module, or what `load_teacher` takes.
         device: to time it on.
         trainable_parameters: to report instead of counting those that require gradients.
+        batch_sizes: see `inspect_models`.
 
     Raises:
         WecoloraError: what `load_teacher` raises.
+        OutOfRange: a batch size is not from 1 to 4096.
     """
-    return inspect_models([model], device, [trainable_parameters])[0]
+    return inspect_models([model], device, [trainable_parameters], batch_sizes)[0]
 
 
 def inspect_models(
     models: Sequence[nn.Module | TeacherSpec | str | Path],
     device: str = "auto",
     trainable_parameters: Sequence[int | None] | None = None,
+    batch_sizes: Sequence[int] = (),
 ) -> list[ModelCost]:
-    """Measure several models side by side: their timings alternate, so that a busy machine slows them alike."""
+    """Measure several models side by side: their timings alternate, so that a busy machine slows them alike.
+
+    Args:
+        models: modules, or what `load_teacher` takes.
+        device: to time them on.
+        trainable_parameters: of each model, to report instead of counting those that require gradients.
+        batch_sizes: to measure throughput and peak memory at (`BatchCost`). This takes seconds a model and batch size,
+            and some more for the process that measures memory on a CPU; without batch sizes it is left out.
+
+    Raises:
+        WecoloraError: what `load_teacher` raises.
+        OutOfRange: a batch size is not from 1 to 4096.
+    """
     resolved = resolve_device(device)
+    sizes = check_batch_sizes(batch_sizes)
     modules = [model if isinstance(model, nn.Module) else load_teacher(model) for model in models]
     homes = [next(module.parameters()).device for module in modules]
     modes = [module.training for module in modules]
@@ -78,13 +99,16 @@ def inspect_models(
         for module in modules:
             module.to(resolved).eval()
         latencies = measure_latencies(modules, resolved)
+        batches = measure_batches(modules, models, resolved, sizes)
     finally:
         for module, home, mode in zip(modules, homes, modes, strict=True):
             module.to(home).train(mode)
     counts = trainable_parameters or [None] * len(modules)
     return [
-        _cost(module, source, latency, resolved, count)
-        for module, source, latency, count in zip(modules, models, latencies, counts, strict=True)
+        replace(_cost(module, source, latency, resolved, count), batches=of_batches)
+        for module, source, latency, count, of_batches in zip(
+            modules, models, latencies, counts, batches, strict=True
+        )
     ]
 
 
@@ -120,21 +144,13 @@ def measure_latencies(models: Sequence[nn.Module], device: torch.device, seconds
     with torch.inference_mode():
         for _ in range(2):
             for model, images in zip(models, inputs, strict=True):
-                _time(model, images, device)
+                timed(model, images, device)
         while min(len(runs) for runs in times) < 5 or (
             sum(map(sum, times)) < seconds * len(models) and len(times[0]) < 50
         ):
             for model, images, runs in zip(models, inputs, times, strict=True):
-                runs.append(_time(model, images, device))
+                runs.append(timed(model, images, device))
     return [1e3 * statistics.median(runs) for runs in times]
-
-
-def _time(model: nn.Module, images: torch.Tensor, device: torch.device) -> float:
-    started = time.perf_counter()
-    model(images)
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started
 
 
 def _cost(
