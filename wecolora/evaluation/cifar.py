@@ -6,6 +6,7 @@ of plain numbers needs, and refuses any other.
 
 import io
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from wecolora.evaluation.labelled import LabelledImages
 
 FILES = ("train", "test", "meta")
 _SIDE = 32
+_PLAIN_NUMBERS = re.compile(r"[|<>=]?[biuf]\d{1,2}")
 
 
 def _bytes_of(text: str, encoding: str) -> bytes:
@@ -33,11 +35,19 @@ def _empty_array(kind: type, shape: tuple[int, ...], dtype: object) -> np.ndarra
     return np.ndarray.__new__(np.ndarray, (0,), dtype=np.uint8)
 
 
+def _dtype(kind: str | bytes, align: object = False, copy: object = False) -> np.dtype[Any]:
+    # Old pickles write 0 and 1 for the last two, which numpy deprecates; object arrays are not of the set.
+    name = _text(kind)
+    if not _PLAIN_NUMBERS.fullmatch(name):
+        raise pickle.UnpicklingError(f"an array of {name!r} is not allowed")
+    return np.dtype(name, align=bool(align), copy=bool(copy))
+
+
 _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy.core.multiarray", "_reconstruct"): _empty_array,
     ("numpy._core.multiarray", "_reconstruct"): _empty_array,
     ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "dtype"): _dtype,
     ("_codecs", "encode"): _bytes_of,
 }
 

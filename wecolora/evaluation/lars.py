@@ -6,8 +6,9 @@ for a batch of 256, 10 of 50 epochs linear warm-up, then half a cosine to 0. Whe
 - features are computed once, so there is no augmentation while the probe is trained;
 - the authors report the highest TEST accuracy of any epoch. Here the rate and the number of epochs are chosen on a
   held-out fifth of the training images, and the layer is trained anew on all of them;
-- several base rates are tried, since 0.1 is meant for ImageNet's number of steps: a step of LARS moves the weights by a
-  share of their own norm, so that a small set's few steps at 0.1 barely move them.
+- several base rates are tried. A step of LARS moves the weights by a share of their own norm, so all steps together
+  move them by rate × images × epochs: at 0.1, meant for ImageNet's 1.3 million images, those of a small set barely
+  move. Below 10,000 images the rates tried grow as the images are fewer. Biases, which LARS does not scale, keep 0.1.
 
 All rates are trained at once, as R linear layers on the same batches of one matrix product.
 
@@ -30,8 +31,10 @@ from wecolora.schedule import Schedule, mix_seed
 
 EPOCHS = 50
 WARMUP_EPOCHS = 10
-# Base rates tried; the first is the authors'.
-RATES = (0.1, 0.3, 1.0, 3.0, 10.0)
+# The authors' base rate, and multiples of it that are tried.
+BASE_RATE = 0.1
+MULTIPLES = (1.0, 3.0, 10.0, 30.0, 100.0)
+_ENOUGH_IMAGES = 10_000
 _LARGEST_BATCH = 512
 _SMALLEST_BATCH = 32
 _STEPS_PER_EPOCH = 50
@@ -47,23 +50,30 @@ def fit_lars(table: FeatureTable, seed: int, device: torch.device) -> Classifier
     kept, off = held_out(table.labels, table.classes, table.groups, HELD_OUT_SHARE, seed)
     judge = table.take(off)
     features = torch.from_numpy(judge.features).to(device)
+    rates = rates_for(len(kept))
     found = np.asarray(
         [
             [quality(scores, judge.labels) for scores in heads.scores(features)]
-            for heads in _train(table.take(kept), RATES, seed, device)
+            for heads in _train(table.take(kept), rates, seed, device)
         ]
     )
     epoch, rate = np.unravel_index(int(np.argmax(found)), found.shape)
-    for number, heads in enumerate(_train(table, (RATES[rate],), seed, device)):
+    for number, heads in enumerate(_train(table, (rates[rate],), seed, device)):
         final = heads
         if number == epoch:
             break
     return Classifier(
         lambda features: final.scores(torch.from_numpy(features).to(device))[0],
         float(found[epoch, rate]),
-        learning_rate=RATES[rate],
+        learning_rate=rates[rate],
         epoch=int(epoch) + 1,
     )
+
+
+def rates_for(count: int) -> tuple[float, ...]:
+    """Base rates to try for so many training images."""
+    scale = max(1.0, _ENOUGH_IMAGES / count)
+    return tuple(round(BASE_RATE * multiple * scale, 3) for multiple in MULTIPLES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,13 +127,22 @@ def _train(
         momentum=0.9,
         weight_decay=0.0,
     )
-    schedule = Schedule(count, EPOCHS, batch, 1, WARMUP_EPOCHS, batch / 256, seed)
+    schedule = Schedule(
+        images=count,
+        epochs=EPOCHS,
+        batch_size=batch,
+        accumulate=1,
+        warmup_epochs=WARMUP_EPOCHS,
+        peak_learning_rate=batch / 256,
+        seed=seed,
+    )
+    group_rates = (*rates, *(BASE_RATE for _ in rates))
     step = 0
     for _ in range(EPOCHS):
         order = torch.randperm(count, generator=generator).to(device)
         # Parts of nearly one size: BatchNorm needs more than one image.
         for indices in order.tensor_split(schedule.steps_per_epoch):
-            for group, rate in zip(optimiser.param_groups, (*rates, *rates), strict=True):
+            for group, rate in zip(optimiser.param_groups, group_rates, strict=True):
                 group["lr"] = rate * schedule.learning_rate(step)
             loss = _loss(heads.logits(features[indices]), labels[indices])
             optimiser.zero_grad()

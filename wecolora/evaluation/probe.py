@@ -161,6 +161,8 @@ def probe_features(
             ("train", "test"), (train_features, test_features), kinds, strict=True
         )
     ]
+    if len(classes) < 2 and kinds[0].ndim == 1:
+        raise LabelsRequired("train_labels", f"it has {len(classes)} class")
     if kinds[0].ndim != kinds[1].ndim:
         raise OutOfRange("test_labels", kinds[1].shape, "of the kind of train_labels", f"{kinds[0].shape}")
     if tables[0].features.shape[1] != tables[1].features.shape[1]:
