@@ -20,6 +20,7 @@ from wecolora.errors import UnsupportedArchitecture
 _QUERY_KEY_VALUE = frozenset({"qkv", "q_proj", "k_proj", "v_proj", "q", "k", "v", "kv", "in_proj"})
 _OUTPUT = frozenset({"proj", "out_proj", "attn_out_proj"})
 _FEED_FORWARD = frozenset({"fc1", "fc1_g", "fc1_x", "fc2", "mlp_out_proj", "w12", "w3"})
+_LAST = ("fc2", "w3", "mlp_out_proj", "out_proj")
 _GATE = frozenset({"gate"})  # the output gate of gated attention, one more matrix of the same kind
 _NO_TOKENS = "its features are not one row of tokens"
 ADAPTED_NAMES = _QUERY_KEY_VALUE | _OUTPUT | _FEED_FORWARD | _GATE
@@ -159,6 +160,23 @@ def adapted_linears(block: nn.Module) -> Iterator[tuple[str, nn.Linear, tuple[in
         if isinstance(module, nn.Linear) and name in ADAPTED_NAMES and "rel_pos" not in path:
             parent = block.get_submodule(path.rpartition(".")[0])
             yield path, module, _splits(name, module, parent)
+
+
+def is_query_or_value(name: str, group: int) -> bool:
+    """Whether a stacked projection is W_Q or W_V (Table 1, third row), by the layer's name and its place in it."""
+    if name == "qkv":
+        return group in (0, 2)
+    if name == "kv":
+        return group == 1
+    if name == "in_proj":  # of timm's parallel blocks: feed-forward, query, key, value
+        return group in (1, 3)
+    return name in {"q", "v", "q_proj", "v_proj"}
+
+
+def last_linear(block: nn.Module) -> nn.Linear:
+    """The layer that ends a block's feed-forward network: the paper's W_f2 (Eq. 4), under the family's own name."""
+    layers = {path.rsplit(".", 1)[-1]: linear for path, linear, _ in adapted_linears(block)}
+    return next(layers[name] for name in _LAST if name in layers)
 
 
 def _adapted_matrices(block: nn.Module) -> Iterator[AdaptedMatrix]:

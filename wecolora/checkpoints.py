@@ -37,21 +37,28 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], run: dict[str, obje
     partial.replace(path)
 
 
-def read_checkpoint(path: Path, run: dict[str, object]) -> Checkpoint:
-    """Read a checkpoint of the same run.
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
 
     Raises:
         InvalidCheckpoint: the file is torn or no checkpoint.
-        CheckpointMismatch: it belongs to a run with other settings; they are named.
     """
     try:
         with safe_open(path, framework="pt") as reader:
             metadata = reader.metadata() or {}
             tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
-        stored = json.loads(metadata[_RUN])
+        return Checkpoint(tensors, json.loads(metadata[_RUN]))
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise InvalidCheckpoint(str(path), f"it is no checkpoint of this program ({error})") from error
-    wanted = json.loads(json.dumps(run))
+
+
+def check_same_run(checkpoint: Checkpoint, run: dict[str, object]) -> None:
+    """Make sure that a checkpoint belongs to the same run.
+
+    Raises:
+        CheckpointMismatch: it belongs to a run with other settings; they are named.
+    """
+    stored, wanted = checkpoint.run, json.loads(json.dumps(run))
     differences = [
         f"{name} was {stored.get(name)!r} and is now {wanted.get(name)!r}"
         for name in sorted(stored.keys() | wanted.keys())
@@ -59,4 +66,3 @@ def read_checkpoint(path: Path, run: dict[str, object]) -> Checkpoint:
     ]
     if differences:
         raise CheckpointMismatch(differences)
-    return Checkpoint(tensors, stored)

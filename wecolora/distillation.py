@@ -11,19 +11,20 @@ from pathlib import Path
 
 from torch import nn
 
-from wecolora.checkpoints import read_checkpoint, write_checkpoint
+from wecolora.checkpoints import Checkpoint, check_same_run, read_checkpoint, write_checkpoint
 from wecolora.config import DistillConfig
 from wecolora.cost import count_gmacs, inspect_models
-from wecolora.errors import Interrupted, OutputExists
-from wecolora.export import export_adapter, export_student
-from wecolora.images import AugmentedImages
-from wecolora.lora import merge_lora
+from wecolora.errors import Interrupted, NonFiniteLoss, OutputExists
+from wecolora.export import export_adapter
+from wecolora.lora import lora_layers
 from wecolora.metrics import MetricsFile
-from wecolora.plan import Plan, make_plan, run_identity
+from wecolora.plan import Plan, chosen_blocks, make_plan, run_identity
 from wecolora.progress import Progress, ProgressCallback
 from wecolora.report import make_report
-from wecolora.teachers import TeacherSpec, preprocessing_of
-from wecolora.training import Trainer
+from wecolora.teachers import TeacherSpec
+from wecolora.training import StepResult, Trainer
+
+CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -97,42 +98,53 @@ def _distill(
 ) -> DistillResult:
     notify = on_progress or (lambda progress: None)
     started = time.perf_counter()
+    file = folder / CHECKPOINT
+    checkpoint = read_checkpoint(file) if resume and file.exists() else None
+    kept = None if checkpoint is None else chosen_blocks(checkpoint.run)
     with _borrowed(teacher) if isinstance(teacher, nn.Module) else nullcontext():
-        plan = make_plan(teacher, images, settings, notify)
-        return _run(plan, folder, resume, notify, checkpoint_seconds, started)
+        plan = make_plan(teacher, images, settings, notify, kept)
+        return _run(plan, folder, checkpoint, notify, checkpoint_seconds, started)
 
 
 def _run(
     plan: Plan,
     folder: Path,
-    resume: bool,
+    checkpoint: Checkpoint | None,
     notify: ProgressCallback,
     checkpoint_seconds: float,
     started: float,
 ) -> DistillResult:
-    settings = plan.config
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
-        plan.student,
+        plan.preparation.student,
         plan.teacher,
-        AugmentedImages(plan.images, preprocessing_of(plan.teacher), settings.seed),
+        plan.preparation.objective,
+        plan.views,
         plan.schedule,
         plan.setting,
+        plan.preparation.computed,
     )
-    resumed_from = _train(trainer, plan, folder, resume, notify, checkpoint_seconds)
-    report = _deliver(plan, trainer, folder, notify)
+    if checkpoint is not None:
+        check_same_run(checkpoint, run_identity(plan))
+        trainer.load_state(checkpoint.tensors)
+    prepared = time.perf_counter()
+    resumed_from = _train(trainer, plan, folder, notify, checkpoint_seconds)
+    trained = time.perf_counter()
+    student, report = _deliver(plan, trainer, folder, notify)
     report["training"] |= {  # type: ignore[operator]
         "resumed_from_step": resumed_from,
+        "preparing_seconds": round(prepared - started, 2),
+        "training_seconds": round(trained - prepared, 2),
         "total_seconds": round(time.perf_counter() - started, 2),
     }
     _write_json(folder / "report.json", report)
-    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
-    return DistillResult(plan.student, report, folder / "student")
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    return DistillResult(student, report, folder / "student")
 
 
 def _check_output(folder: Path, resume: bool) -> None:
     finished = (folder / "report.json").exists()
-    started = finished or any((folder / name).exists() for name in ("student", "checkpoint.safetensors"))
+    started = finished or any((folder / name).exists() for name in ("student", CHECKPOINT))
     if finished or (started and not resume):
         raise OutputExists(str(folder), finished)
 
@@ -154,73 +166,82 @@ def _train(
     trainer: Trainer,
     plan: Plan,
     folder: Path,
-    resume: bool,
     notify: ProgressCallback,
     checkpoint_seconds: float,
 ) -> int:
     """Run the steps that are left; returns the step that it started from."""
-    file = folder / "checkpoint.safetensors"
+    file = folder / CHECKPOINT
     run = run_identity(plan)
-    if resume and file.exists():
-        trainer.load_state(read_checkpoint(file, run).tensors)
     first_step = trainer.step
     started = written = time.perf_counter()
     with (
         MetricsFile(folder / "metrics.jsonl", plan.schedule, trainer.losses, trainer.speeds) as metrics,
         closing(trainer.steps()) as steps,
     ):
-        for result in steps:
-            metrics.append(result)
-            now = time.perf_counter()
-            due = now - written >= checkpoint_seconds and result.step < plan.schedule.total_steps
-            if due:
-                write_checkpoint(file, trainer.state(), run)
-                written = time.perf_counter()
-            pace = (now - started) / (result.step - first_step)
-            progress = Progress(
-                phase="distilling",
-                step=result.step,
-                total_steps=plan.schedule.total_steps,
-                epoch=result.epoch,
-                epochs=plan.schedule.epochs,
-                loss=result.loss,
-                learning_rate=result.learning_rate,
-                images_per_second=result.images_per_second,
-                seconds_left=pace * (plan.schedule.total_steps - result.step),
-                checkpoint=file if due else None,
-            )
-            try:
-                notify(progress)
-            except Interrupted:
-                write_checkpoint(file, trainer.state(), run)
-                raise Interrupted(result.step) from None
+        try:
+            for result in steps:
+                metrics.append(result)
+                now = time.perf_counter()
+                due = now - written >= checkpoint_seconds and result.step < plan.schedule.total_steps
+                if due:
+                    write_checkpoint(file, trainer.state(), run)
+                    written = time.perf_counter()
+                pace = (now - started) / (result.step - first_step)
+                left = pace * (plan.schedule.total_steps - result.step)
+                notify(_progress(plan, result, left, file if due else None))
+        except Interrupted:
+            write_checkpoint(file, trainer.state(), run)
+            raise Interrupted(trainer.step) from None
+        except NonFiniteLoss as error:
+            kept = str(file) if file.exists() else None
+            raise NonFiniteLoss(error.step, error.value, error.learning_rate, kept) from error
     # What comes now is quick, but it may fail or be stopped too, and hours of training stay done.
     write_checkpoint(file, trainer.state(), run)
     return first_step
 
 
-def _deliver(plan: Plan, trainer: Trainer, folder: Path, notify: ProgressCallback) -> dict[str, object]:
+def _progress(plan: Plan, result: StepResult, seconds_left: float, checkpoint: Path | None) -> Progress:
+    return Progress(
+        phase="distilling",
+        step=result.step,
+        total_steps=plan.schedule.total_steps,
+        epoch=result.epoch,
+        epochs=plan.schedule.epochs,
+        loss=result.loss,
+        learning_rate=result.learning_rate,
+        images_per_second=result.images_per_second,
+        seconds_left=seconds_left,
+        checkpoint=checkpoint,
+    )
+
+
+def _deliver(
+    plan: Plan, trainer: Trainer, folder: Path, notify: ProgressCallback
+) -> tuple[nn.Module, dict[str, object]]:
     """Merge, export and measure."""
     notify(Progress("merging", trainer.step, trainer.step))
-    student = plan.student.cpu()
-    export_adapter(student, folder / "adapter.safetensors", plan.blocks)
-    trainable = plan.layout.trainable_parameters(plan.lora_rank, len(plan.blocks))
-    unmerged_gmacs = count_gmacs(student)
-    merge_lora(student)
+    preparation, config = plan.preparation, plan.config
+    trained = preparation.student.cpu()
+    if lora_layers(trained):
+        export_adapter(trained, folder / "adapter.safetensors", plan.blocks, trainer.computed)
+    trainable = trainer.trained_parameters()
+    unmerged_gmacs = count_gmacs(trained)
+    student = preparation.finish(trained)
     notify(Progress("exporting", trainer.step, trainer.step))
     provenance = {
-        "method": "wecolora",
+        "method": config.method,
+        "recipe": config.recipe,
         "version": version("wecolora"),
         "blocks": list(plan.blocks),
-        "compression_factor": plan.config.compression_factor,
-        "lora_rank": plan.lora_rank,
+        "compression_factor": config.compression_factor,
+        "lora_rank": preparation.lora_rank,
         "trainable_parameters": trainable,
         "optimiser_steps": trainer.step,
-        "seed": plan.config.seed,
+        "seed": config.seed,
     }
-    export_student(student, folder / "student", provenance)
-    costs = inspect_models([plan.teacher, student], plan.config.device, [None, trainable])
-    return make_report(plan, trainer, costs, unmerged_gmacs)
+    preparation.export(student, folder / "student", provenance)
+    costs = inspect_models([plan.teacher, student], config.device, [None, trainable])
+    return student, make_report(plan, trainer, costs, unmerged_gmacs)
 
 
 def _write_json(path: Path, content: dict[str, object]) -> None:

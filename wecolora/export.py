@@ -10,10 +10,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from wecolora.architectures import architecture_name, describe_transformer
+from wecolora.architectures import architecture_name, describe_transformer, is_query_or_value
 from wecolora.blocks import copy_weights
+from wecolora.config import AdaptedMatrices, Adapter
 from wecolora.errors import ExportFailed, InvalidCheckpoint, UnsupportedArchitecture
-from wecolora.lora import adapter_state, add_lora, lora_layers
+from wecolora.lora import DoRALinear, LoRALinear, Pairs, adapter_state, add_lora, lora_layers
 from wecolora.torchvision_compat import timm
 
 _ADAPTER = "wecolora_adapter"
@@ -101,25 +102,37 @@ def _check_loads_back(student: nn.Module, folder: Path) -> None:
             raise ExportFailed(str(folder), f"tensor {name!r} differs")
 
 
-def export_adapter(student: nn.Module, file: Path, blocks: Sequence[int]) -> Path:
+def export_adapter(
+    student: nn.Module, file: Path, blocks: Sequence[int], computed: Sequence[str] = ()
+) -> Path:
     """Write the pairs of an unmerged student; with the teacher they give the student back (`load_adapter`).
 
     Args:
         student: after `add_lora`, not merged.
         file: to write.
         blocks: teacher blocks that the student consists of, counted from 0.
+        computed: further tensors of the student that are not the teacher's (a closed form), by name.
     """
     layers = lora_layers(student)
-    rank = next(iter(layers.values())).lora_rank
+    first = next(iter(layers.values()))
     facts = {
         "architecture": architecture_name(student),
         "blocks": list(blocks),
-        "lora_rank": rank,
+        "lora_rank": first.lora_rank,
+        "scale": first.scale,
+        "adapter": Adapter.DORA if isinstance(first, DoRALinear) else Adapter.LORA,
+        "matrices": _adapted_matrices(layers),
         "splits": {path: list(layer.splits) for path, layer in layers.items()},
+        "computed": list(computed),
     }
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in adapter_state(student).items()}
+    everything = student.state_dict()
+    tensors = adapter_state(student) | {name: everything[name] for name in computed}
     partial = file.with_name(f".{file.name}.partial")
-    save_file(tensors, partial, metadata={_ADAPTER: json.dumps(facts)})
+    save_file(
+        {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
+        partial,
+        metadata={_ADAPTER: json.dumps(facts)},
+    )
     partial.chmod(0o644)
     partial.replace(file)
     return file
@@ -136,8 +149,19 @@ def load_adapter(teacher: nn.Module, file: Path) -> nn.Module:
         if _ADAPTER not in metadata:
             raise InvalidCheckpoint(str(file), "it is no adapter of this program")
         facts = json.loads(metadata[_ADAPTER])
-        student = add_lora(copy_weights(teacher, facts["blocks"]), facts["lora_rank"])
-        parameters = adapter_state(student)
+        student = add_lora(
+            copy_weights(teacher, facts["blocks"]),
+            facts["lora_rank"],
+            pairs=Pairs(
+                Adapter(facts["adapter"]),
+                AdaptedMatrices(facts["matrices"]),
+                alpha=facts["scale"] * facts["lora_rank"],
+            ),
+        )
+        everything = student.state_dict()
+        parameters = adapter_state(student) | {
+            name: everything[name] for name in facts["computed"] if name in everything
+        }
         names = set(reader.keys())
         if names != parameters.keys():
             raise InvalidCheckpoint(str(file), f"its pairs are those of {facts['architecture']}")
@@ -150,3 +174,10 @@ def load_adapter(teacher: nn.Module, file: Path) -> nn.Module:
                 )
             parameter.copy_(stored)
     return student
+
+
+def _adapted_matrices(layers: Mapping[str, LoRALinear]) -> AdaptedMatrices:
+    """Whether every matrix has a pair, or the queries' and values' only."""
+    whole = all(all(layer.adapted) for layer in layers.values())
+    separate = all(is_query_or_value(path.rsplit(".", 1)[-1], 0) for path in layers)
+    return AdaptedMatrices.ALL if whole and not separate else AdaptedMatrices.QUERY_VALUE

@@ -82,12 +82,23 @@ class ImageSet:
         return Image.fromarray(pixels) if pixels is not None else decode(self.paths[index], self.short_side)
 
     def subset(self, ratio: float, seed: int) -> "ImageSet":
-        """A random share α of the images, at least one (paper, Section 4)."""
+        """A random share α of the images of every folder, at least one of each (paper, Section 4).
+
+        Where the images lie in class folders, every class keeps its share, as in the authors' subsets of ImageNet.
+        """
         if ratio == 1.0:
             return self
-        count = max(1, round(ratio * len(self)))
         generator = torch.Generator().manual_seed(mix_seed(seed, 0xA1FA))
-        chosen = sorted(torch.randperm(len(self), generator=generator)[:count].tolist())
+        folders: dict[Path, list[int]] = {}
+        for index, path in enumerate(self.paths):
+            folders.setdefault(path.parent, []).append(index)
+        chosen = sorted(
+            members[place]
+            for members in folders.values()
+            for place in torch.randperm(len(members), generator=generator)[
+                : max(1, round(ratio * len(members)))
+            ].tolist()
+        )
         return ImageSet(
             [self.paths[index] for index in chosen],
             [self.pixels[index] for index in chosen],
@@ -121,10 +132,11 @@ def load_images(
     size: int,
     memory_bytes: int = 2 * 1024**3,
     on_progress: Callable[[int, int], None] | None = None,
+    smallest_crop: float = SMALLEST_CROP,
 ) -> ImageSet:
     """Decode every image of a folder once, and keep it while memory allows.
 
-    Images are kept no larger than the augmentation can use: a crop keeps at least a fifth of the area, so a short
+    Images are kept no larger than the augmentation can use: where a crop keeps at least a fifth of the area, a short
     side of S / √0.2 never has to be enlarged more than the original would be.
 
     Args:
@@ -132,12 +144,13 @@ def load_images(
         size: S.
         memory_bytes: for decoded images; those beyond it are decoded again at every visit.
         on_progress: called with (decoded, found) from time to time.
+        smallest_crop: smallest share of the area that a view shows.
 
     Raises:
         NoImages: when no file can be decoded.
     """
     paths = find_images(folder)
-    short_side = math.ceil(size / math.sqrt(SMALLEST_CROP))
+    short_side = math.ceil(size / math.sqrt(smallest_crop))
     result = ImageSet([], short_side=short_side)
     left = memory_bytes
 
@@ -183,19 +196,25 @@ def decode(path: Path, short_side: int | None = None) -> Image.Image:
 
 
 class AugmentedImages(Dataset[Tensor]):
-    """Randomly cropped, flipped and normalised views; the view is a function of (seed, epoch, image) alone.
+    """Randomly cropped, flipped and normalised views; a view is a function of (seed, its number, image) alone.
 
     So neither the number of loader processes, nor the micro-batch, nor a resumed run changes what the student sees.
     The same view goes to teacher and student (weak augmentation as in MAE; paper, Section 4.2).
     """
 
-    def __init__(self, images: ImageSet, preprocessing: Preprocessing, seed: int) -> None:
+    def __init__(
+        self,
+        images: ImageSet,
+        preprocessing: Preprocessing,
+        seed: int,
+        smallest_crop: float = SMALLEST_CROP,
+    ) -> None:
         self.images = images
         self.seed = seed
         self.transform = v2.Compose(
             [
                 v2.RandomResizedCrop(
-                    preprocessing.size, scale=(SMALLEST_CROP, 1.0), interpolation=preprocessing.filter
+                    preprocessing.size, scale=(smallest_crop, 1.0), interpolation=preprocessing.filter
                 ),
                 v2.RandomHorizontalFlip(),
                 *_to_normalised(preprocessing),
@@ -206,10 +225,10 @@ class AugmentedImages(Dataset[Tensor]):
         return len(self.images)
 
     def __getitem__(self, key: tuple[int, int]) -> Tensor:
-        """The view of one image in one epoch, [3, S, S]."""
-        epoch, index = key
+        """One view of one image, [3, S, S]; ``key`` is (view, image)."""
+        view_number, index = key
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(mix_seed(self.seed, epoch, index))
+            torch.manual_seed(mix_seed(self.seed, view_number, index))
             view: Tensor = self.transform(self.images.image(index))
         return view
 

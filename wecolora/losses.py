@@ -1,11 +1,14 @@
 """The distillation loss, and the tokens that it compares."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol, cast
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wecolora.config import LossPlace
+from wecolora.config import LossPlace, TokenLoss
 from wecolora.errors import TokenShapeMismatch
 
 
@@ -22,46 +25,97 @@ def feature_l1(student: Tensor, teacher: Tensor) -> Tensor:
     Raises:
         TokenShapeMismatch: when the two grids differ.
     """
+    return token_distances(student, teacher).mean()
+
+
+def token_distances(student: Tensor, teacher: Tensor, loss: TokenLoss = TokenLoss.L1) -> Tensor:
+    """Distance of every pair of token embeddings, in float32.
+
+    Args:
+        student: [B, N, D].
+        teacher: [B, N, D].
+        loss: mean over D of the absolute or smooth absolute difference, or one less the cosine.
+
+    Returns:
+        [B, N].
+
+    Raises:
+        TokenShapeMismatch: when the two grids differ.
+    """
     if student.shape != teacher.shape:
         raise TokenShapeMismatch(student.shape, teacher.shape)
-    return (student.float() - teacher.float()).abs().mean()
+    ours, theirs = student.float(), teacher.float()
+    match loss:
+        case TokenLoss.L1:
+            return (ours - theirs).abs().mean(dim=-1)
+        case TokenLoss.SMOOTH_L1:
+            return F.smooth_l1_loss(ours, theirs, reduction="none").mean(dim=-1)
+        case TokenLoss.COSINE:
+            return 1 - F.cosine_similarity(ours, theirs, dim=-1)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What one pass of a network gives.
+
+    Attributes:
+        last: tokens after the last block, before or after the final norm, [B, N, D].
+        blocks: tokens after each of the blocks asked for, [B, N, D] each.
+    """
+
+    last: Tensor
+    blocks: tuple[Tensor, ...] = ()
 
 
 class TokenReader:
-    """Reads a model's token embeddings at one place.
+    """Reads a model's token embeddings at one place, and after chosen blocks.
 
-    The last block's output is caught on its way to the final norm, so that every timm family is read alike, whatever
-    its ``forward_features`` does around the blocks. While a reader is attached the model must not be called by others.
+    The blocks' outputs are caught on their way, so that every timm family is read alike, whatever its
+    ``forward_features`` does around the blocks. While a reader is attached the model must not be called by others.
     """
 
-    def __init__(self, model: nn.Module, place: LossPlace | str = LossPlace.BEFORE_NORM) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        place: LossPlace | str = LossPlace.BEFORE_NORM,
+        blocks: Sequence[int] = (),
+    ) -> None:
         self.model = model
         self.place = LossPlace(place)
-        self._caught: list[Tensor] = []
+        self.blocks = tuple(blocks)
+        self._caught: dict[int, Tensor] = {}
 
     @contextmanager
     def attached(self) -> "Iterator[TokenReader]":
         """Attach to the model for the time of a run."""
-        last_block: nn.Module = self.model.blocks[-1]  # type: ignore[index, assignment]
-        handle = last_block.register_forward_hook(self._catch)
+        modules = list(cast("nn.Sequential", self.model.blocks))
+        wanted = {*self.blocks, len(modules) - 1}
+        handles = [modules[index].register_forward_hook(self._catcher(index)) for index in wanted]
         try:
             yield self
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
             self._caught.clear()
 
-    def _catch(self, _block: nn.Module, _inputs: object, output: Tensor) -> None:
-        self._caught.append(output)
+    def _catcher(self, index: int) -> "_Hook":
+        def catch(_block: nn.Module, _inputs: object, output: Tensor) -> None:
+            self._caught[index] = output
+
+        return catch
+
+    def read(self, images: Tensor) -> Tokens:
+        """Tokens of a batch of normalised images, [B, 3, H, W]."""
+        final: Tensor = self.model.forward_features(images)  # type: ignore[operator]
+        caught = dict(self._caught)
+        self._caught.clear()
+        last = caught[max(caught)] if self.place is LossPlace.BEFORE_NORM else final
+        return Tokens(last, tuple(caught[index] for index in self.blocks))
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Tokens of a batch.
+        """The last tokens of a batch, [B, N, D]."""
+        return self.read(images).last
 
-        Args:
-            images: normalised images, [B, 3, H, W].
 
-        Returns:
-            [B, N, D].
-        """
-        final: Tensor = self.model.forward_features(images)  # type: ignore[operator]
-        before_norm = self._caught.pop()
-        return before_norm if self.place is LossPlace.BEFORE_NORM else final
+class _Hook(Protocol):
+    def __call__(self, _block: nn.Module, _inputs: object, output: Tensor) -> None: ...

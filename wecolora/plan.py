@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,16 +10,19 @@ import torch
 from torch import nn
 
 from wecolora.architectures import TransformerLayout, describe_transformer
+from wecolora.block_choice import measure_blocks
 from wecolora.blocks import check_layers, copy_weights, select_blocks
-from wecolora.config import DistillConfig
+from wecolora.config import BlockPolicy, DistillConfig, Method
 from wecolora.devices import resolve_device, resolve_precision
 from wecolora.errors import OutOfRange
 from wecolora.export import check_buildable
-from wecolora.images import ImageSet, load_images
-from wecolora.lora import add_lora
+from wecolora.images import AugmentedImages, ImageSet, load_images
+from wecolora.lora import check_rank
+from wecolora.methods import prepare
+from wecolora.methods.base import Context, Preparation
 from wecolora.progress import Progress, ProgressCallback
 from wecolora.schedule import Schedule
-from wecolora.teachers import TeacherSpec, image_size_of, load_teacher
+from wecolora.teachers import TeacherSpec, image_size_of, load_teacher, preprocessing_of
 from wecolora.training import Setting
 
 
@@ -28,11 +32,11 @@ class Plan:
 
     Attributes:
         teacher: frozen.
-        student: with its fresh pairs.
+        preparation: the student as it is trained, and what is minimised.
         layout: of the teacher.
         blocks: teacher blocks that the student consists of, counted from 0.
-        lora_rank: k of this run.
         images: those that are used.
+        views: their augmented views.
         found: image files in the folder, broken ones included.
         schedule: of the steps.
         setting: device, precision and so on.
@@ -40,11 +44,11 @@ class Plan:
     """
 
     teacher: nn.Module
-    student: nn.Module
+    preparation: Preparation
     layout: TransformerLayout
     blocks: tuple[int, ...]
-    lora_rank: int
     images: ImageSet
+    views: AugmentedImages
     found: int
     schedule: Schedule
     setting: Setting
@@ -56,8 +60,18 @@ def make_plan(
     images: Path,
     config: DistillConfig,
     notify: ProgressCallback,
+    kept: tuple[int, ...] | None = None,
 ) -> Plan:
-    """Check everything that can be checked before training, cheapest first."""
+    """Check everything that can be checked before training, cheapest first; then choose, copy and refit blocks.
+
+    Args:
+        teacher: a timm model, or what `load_teacher` takes.
+        images: folder of unlabelled images.
+        config: the settings.
+        notify: told of the images and blocks that are done.
+        kept: blocks that the run chose before it was stopped; what was computed from images then is not computed
+            again, since the checkpoint holds it.
+    """
     device = resolve_device(config.device)
     teacher_model = teacher if isinstance(teacher, nn.Module) else load_teacher(_with_size(teacher, config))
     layout = describe_transformer(teacher_model)
@@ -65,39 +79,61 @@ def make_plan(
         raise OutOfRange(
             "image_size", config.image_size, f"{image_size_of(teacher)}, the size this model was built for"
         )
-    blocks = (
-        select_blocks(layout.depth, config.compression_factor, config.policy)
-        if config.layers is None
-        else check_layers(layout.depth, config.layers)
-    )
-    student = copy_weights(teacher_model, blocks)
-    check_buildable(student)
+    blocks = kept or _evenly_spaced_blocks(layout, config)
+    check_buildable(copy_weights(teacher_model, blocks))
     lora_rank = config.rank(layout.max_lora_rank)
-    add_lora(student, lora_rank, seed=config.seed)
+    check_rank(layout, lora_rank)
     everything = load_images(
         images,
         image_size_of(teacher_model),
         on_progress=lambda done, found: notify(Progress("loading", done, found)),
+        smallest_crop=config.smallest_crop,
     )
     used = everything.subset(config.few_shot_ratio, config.seed)
+    views = AugmentedImages(used, preprocessing_of(teacher_model), config.seed, config.smallest_crop)
+    teacher_model.to(device).eval().requires_grad_(False)
+    if kept is None and config.layers is None and config.policy is BlockPolicy.MEASURED:
+        blocks = measure_blocks(teacher_model, views, len(blocks), device)
+    preparation = prepare(
+        Context(
+            teacher_model,
+            layout,
+            blocks,
+            config,
+            lora_rank,
+            views,
+            device,
+            restoring=kept is not None,
+            on_progress=lambda done, total: notify(Progress("preparing", done, total)),
+        )
+    )
     schedule = Schedule(
         images=len(used),
-        epochs=config.epochs,
+        epochs=0 if config.method is Method.WECO else config.epochs,
         batch_size=config.micro_batch_size(len(used)),
         accumulate=config.accumulate,
         warmup_epochs=config.warmup(),
         peak_learning_rate=config.peak_learning_rate(),
         seed=config.seed,
+        views=config.views,
     )
     setting = Setting(
         device=device,
         precision=resolve_precision(config.precision, device),
-        loss_place=config.loss_place,
         weight_decay=config.weight_decay,
         loader_processes=4 if device.type == "cuda" else 0,
     )
     found = len(everything) + len(everything.skipped)
-    return Plan(teacher_model, student, layout, blocks, lora_rank, used, found, schedule, setting, config)
+    return Plan(teacher_model, preparation, layout, blocks, used, views, found, schedule, setting, config)
+
+
+def _evenly_spaced_blocks(layout: TransformerLayout, config: DistillConfig) -> tuple[int, ...]:
+    if config.layers is not None:
+        return check_layers(layout.depth, config.layers)
+    # Which blocks are kept is measured later, on the images; how many, and all limits, are known before.
+    measured = config.policy is BlockPolicy.MEASURED
+    policy = BlockPolicy.FIRST_OF_GROUP if measured else config.policy
+    return select_blocks(layout.depth, config.compression_factor, policy)
 
 
 def _with_size(teacher: TeacherSpec | str | Path, config: DistillConfig) -> TeacherSpec:
@@ -117,7 +153,14 @@ def run_identity(plan: Plan) -> dict[str, object]:
         "batch_size": plan.schedule.batch_size,
         "precision": plan.setting.precision,
         "pixels": image_size_of(plan.teacher),
+        "kept_blocks": list(plan.blocks),
     }
+
+
+def chosen_blocks(run: Mapping[str, object]) -> tuple[int, ...] | None:
+    """The blocks that a checkpoint's run keeps."""
+    blocks = run.get("kept_blocks")
+    return tuple(int(block) for block in blocks) if isinstance(blocks, list) else None
 
 
 def _digest_tensors(model: nn.Module) -> str:

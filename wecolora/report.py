@@ -1,6 +1,8 @@
 """``report.json``: what was done, with what, and what came out."""
 
 import platform
+from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 
 import torch
@@ -25,18 +27,26 @@ def make_report(
     """
     schedule = plan.schedule
     last_epoch = trainer.losses[-schedule.steps_per_epoch :]
+    config, preparation = plan.config, plan.preparation
     return {
-        "method": "wecolora",
+        "method": config.method,
+        "recipe": {"name": config.recipe, "changed": list(config.differences_from_recipe())},
         "versions": {
             "wecolora": version("wecolora"),
             "torch": torch.__version__,
             "timm": timm.__version__,
             "python": platform.python_version(),
         },
-        "config": plan.config.model_dump(mode="json"),
+        "config": config.model_dump(mode="json"),
         "teacher": costs[0].to_dict(),
         "student": costs[1].to_dict()
-        | {"blocks": list(plan.blocks), "lora_rank": plan.lora_rank, "gmacs_unmerged": unmerged_gmacs},
+        | {
+            "blocks": list(plan.blocks),
+            "lora_rank": preparation.lora_rank,
+            "gmacs_unmerged": unmerged_gmacs,
+            "delivered": preparation.delivers,
+        },
+        "refit": [asdict(fit) for fit in preparation.fits],
         "images": {
             "found": plan.found,
             "used": len(plan.images),
@@ -52,9 +62,13 @@ def make_report(
             "peak_learning_rate": schedule.peak_learning_rate,
             "device": str(plan.setting.device),
             "precision": plan.setting.precision,
-            "initial_loss": trainer.losses[0],
-            "final_loss": sum(last_epoch) / len(last_epoch),
-            "images_per_second": sum(trainer.speeds) / len(trainer.speeds),
+            "initial_loss": trainer.losses[0] if trainer.losses else None,
+            "final_loss": _mean(last_epoch),
+            "images_per_second": _mean(trainer.speeds),
         },
         "load": load_line("student"),
     }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -22,6 +22,7 @@ class Schedule:
         warmup_epochs: linear warm-up.
         peak_learning_rate: after the warm-up.
         seed: of the order.
+        views: different views of an image, shown in turn; None: a new one at every epoch.
     """
 
     images: int
@@ -31,6 +32,7 @@ class Schedule:
     warmup_epochs: float
     peak_learning_rate: float
     seed: int
+    views: int | None = None
 
     @property
     def images_per_step(self) -> int:
@@ -50,7 +52,7 @@ class Schedule:
     @property
     def warmup_steps(self) -> int:
         """Optimiser steps of warm-up; always fewer than all."""
-        return min(round(self.warmup_epochs * self.steps_per_epoch), self.total_steps - 1)
+        return max(0, min(round(self.warmup_epochs * self.steps_per_epoch), self.total_steps - 1))
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then half a cosine to 0.
@@ -71,14 +73,15 @@ class Schedule:
         return step // self.steps_per_epoch
 
     def micro_batches(self, first_step: int) -> Iterator[list[tuple[int, int]]]:
-        """(epoch, image) pairs of every micro-batch, from one step to the end of the run."""
+        """(view, image) pairs of every micro-batch, from one step to the end of the run."""
         for epoch in range(self.epoch_of(first_step), self.epochs):
             order = torch.randperm(self.images, generator=_generator(self.seed, epoch)).tolist()
+            view = epoch if self.views is None else epoch % self.views
             skipped = max(0, first_step - epoch * self.steps_per_epoch) * self.images_per_step
             for start in range(skipped, self.images, self.images_per_step):
                 step = order[start : start + self.images_per_step]
                 for micro in range(0, len(step), self.batch_size):
-                    yield [(epoch, image) for image in step[micro : micro + self.batch_size]]
+                    yield [(view, image) for image in step[micro : micro + self.batch_size]]
 
     def step_sizes(self, step: int) -> list[int]:
         """Images in each micro-batch of a step."""

@@ -1,20 +1,21 @@
-"""Steps 9 to 15 of Algorithm 1: train the pairs on the teacher's tokens."""
+"""Steps 9 to 15 of Algorithm 1: the one training loop, for every method."""
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from wecolora.config import LossPlace
 from wecolora.devices import autocast, deterministic
-from wecolora.errors import DivergedLoss, OutOfMemory
+from wecolora.errors import NonFiniteLoss, OutOfMemory
 from wecolora.images import AugmentedImages
-from wecolora.losses import TokenReader, feature_l1
+from wecolora.objectives import Key, Objective
 from wecolora.schedule import Schedule
+from wecolora.targets import TargetCache
 
 # The authors' code: AdamW with these moments. The paper names no optimiser.
 BETAS = (0.9, 0.95)
@@ -46,14 +47,12 @@ class Setting:
     Attributes:
         device: of both models and the images.
         precision: ``fp32`` or ``bf16`` (autocast; weights and optimiser stay fp32).
-        loss_place: tokens compared before or after the final norm.
-        weight_decay: of AdamW.
+        weight_decay: of AdamW, on matrices.
         loader_processes: image loader processes; 0 loads in the training process.
     """
 
     device: torch.device
     precision: str = "fp32"
-    loss_place: LossPlace = LossPlace.BEFORE_NORM
     weight_decay: float = 0.05
     loader_processes: int = 0
 
@@ -74,31 +73,56 @@ class Trainer:
 
     Iterate over `steps`; between two steps `state` holds everything that the rest of the run depends on, so a run
     that is continued from it ends with the same weights, bit for bit on the same machine.
+
+    Args:
+        student: whose parameters that require gradients are trained.
+        teacher: frozen here.
+        objective: what is minimised; its parameters are trained, too.
+        images: augmented views.
+        schedule: of the steps.
+        setting: device, precision and so on.
+        computed: names of the student's tensors that were computed before training (a closed form), and so belong to
+            the state although no step changes them.
     """
 
     def __init__(
         self,
         student: nn.Module,
         teacher: nn.Module,
+        objective: Objective,
         images: AugmentedImages,
         schedule: Schedule,
         setting: Setting,
+        computed: Sequence[str] = (),
     ) -> None:
-        self.student = student.to(setting.device).eval()  # eval: no dropout, so that only the pairs learn
+        self.student = student.to(setting.device).eval()  # eval: no dropout, so that only the loss decides
         self.teacher = teacher.to(setting.device).eval().requires_grad_(False)
+        self.objective = objective.to(setting.device)
         self.images = images
         self.schedule = schedule
         self.setting = setting
+        self.computed = tuple(computed)
         self.step = 0
         self.losses: list[float] = []
         self.speeds: list[float] = []
         self.trainable = {name: p for name, p in student.named_parameters() if p.requires_grad}
-        self.optimizer = torch.optim.AdamW(
-            self.trainable.values(),
-            lr=schedule.peak_learning_rate,
+        self.trainable |= {f"objective.{name}": p for name, p in objective.named_parameters()}
+        self._targets = TargetCache(len(images) * schedule.views if schedule.views else 0)
+        self.optimizer = self._make_optimizer() if self.trainable else None
+
+    def _make_optimizer(self) -> torch.optim.AdamW:
+        """AdamW with weight decay on matrices only, as the authors' code has it."""
+        matrices, vectors = (
+            [parameter for parameter in self.trainable.values() if (parameter.ndim > 1) is wide]
+            for wide in (True, False)
+        )
+        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+        return torch.optim.AdamW(
+            groups,
+            lr=self.schedule.peak_learning_rate,
             betas=BETAS,
-            weight_decay=setting.weight_decay,
-            fused=setting.device.type == "cuda",
+            weight_decay=self.setting.weight_decay,
+            fused=self._fused(),
         )
 
     def steps(self) -> Generator[StepResult]:
@@ -106,20 +130,22 @@ class Trainer:
 
         Raises:
             OutOfMemory: the device cannot hold a micro-batch.
-            DivergedLoss: the loss is not finite.
+            NonFiniteLoss: the loss is not a number any more.
         """
-        read_student = TokenReader(self.student, self.setting.loss_place)
-        read_teacher = TokenReader(self.teacher, self.setting.loss_place)
-        with read_student.attached(), read_teacher.attached(), deterministic(self.setting.device):
-            batches = iter(self._loader())
+        if self.step >= self.schedule.total_steps:
+            return
+        with self.objective.attached(self.student, self.teacher), deterministic(self.setting.device):
+            batches = zip(self.schedule.micro_batches(self.step), self._loader(), strict=True)
             while self.step < self.schedule.total_steps:
-                yield self._one_step(batches, read_student, read_teacher)
+                yield self._one_step(batches)
 
     def state(self) -> dict[str, Tensor]:
-        """Trainable tensors, AdamW's moments and the history, by name, on the CPU."""
+        """Trainable and computed tensors, AdamW's moments and the history, by name, on the CPU."""
         tensors = {f"trainable.{name}": parameter.detach() for name, parameter in self.trainable.items()}
+        everything = self.student.state_dict()
+        tensors |= {f"computed.{name}": everything[name] for name in self.computed}
         for name, parameter in self.trainable.items():
-            moments = self.optimizer.state.get(parameter, {})
+            moments = self.optimizer.state.get(parameter, {}) if self.optimizer else {}
             tensors |= {f"adamw.{key}.{name}": value for key, value in moments.items()}
         tensors["history.loss"] = torch.tensor(self.losses, dtype=torch.float64)
         tensors["history.images_per_second"] = torch.tensor(self.speeds, dtype=torch.float64)
@@ -132,10 +158,16 @@ class Trainer:
         Raises:
             KeyError: when a tensor is missing.
         """
+        self.computed = tuple(
+            name.removeprefix("computed.") for name in tensors if name.startswith("computed.")
+        )
+        everything = self.student.state_dict()
+        for name in self.computed:
+            everything[name].copy_(tensors[f"computed.{name}"])
         for name, parameter in self.trainable.items():
             parameter.copy_(tensors[f"trainable.{name}"])
             moments = {key: tensors.get(f"adamw.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
-            if all(value is not None for value in moments.values()):
+            if self.optimizer and all(value is not None for value in moments.values()):
                 # AdamW counts steps in a CPU tensor unless it is fused.
                 self.optimizer.state[parameter] = {
                     key: value.to(parameter.device if key != "step" or self._fused() else "cpu")
@@ -145,6 +177,11 @@ class Trainer:
         self.losses = tensors["history.loss"].tolist()
         self.speeds = tensors["history.images_per_second"].tolist()
         self.step = len(self.losses)
+
+    def trained_parameters(self) -> int:
+        """Numbers that the steps changed; what the loss does not depend on (a head, say) is not among them."""
+        changed = self.optimizer.state if self.optimizer else {}
+        return sum(parameter.numel() for parameter in self.trainable.values() if parameter in changed)
 
     def _fused(self) -> bool:
         return self.setting.device.type == "cuda"
@@ -159,9 +196,8 @@ class Trainer:
             multiprocessing_context="fork" if processes else None,
         )
 
-    def _one_step(
-        self, batches: Iterator[Tensor], read_student: TokenReader, read_teacher: TokenReader
-    ) -> StepResult:
+    def _one_step(self, batches: Iterator[tuple[list[Key], Tensor]]) -> StepResult:
+        assert self.optimizer is not None
         started = time.perf_counter()
         learning_rate = self.schedule.learning_rate(self.step)
         for group in self.optimizer.param_groups:
@@ -169,13 +205,14 @@ class Trainer:
         sizes = self.schedule.step_sizes(self.step)
         total = torch.zeros((), device=self.setting.device)
         for size in sizes:
+            keys, images = next(batches)
             try:
-                total += self._micro_batch(next(batches), size / sum(sizes), read_student, read_teacher)
+                total += self._micro_batch(keys, images, size / sum(sizes))
             except torch.OutOfMemoryError as error:
                 raise OutOfMemory(str(self.setting.device), size) from error
         loss = float(total)
         if not math.isfinite(loss):
-            raise DivergedLoss(self.step + 1, learning_rate)
+            raise NonFiniteLoss(self.step + 1, loss, learning_rate)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         speed = sum(sizes) / max(time.perf_counter() - started, 1e-9)
@@ -185,14 +222,17 @@ class Trainer:
         self.speeds.append(speed)
         return StepResult(self.step, epoch, loss, learning_rate, speed)
 
-    def _micro_batch(
-        self, images: Tensor, weight: float, read_student: TokenReader, read_teacher: TokenReader
-    ) -> Tensor:
+    def _micro_batch(self, keys: list[Key], images: Tensor, weight: float) -> Tensor:
         """Gradients of a micro-batch, weighted so that the step's gradient is the mean over its images."""
-        images = images.to(self.setting.device, non_blocking=True)
-        with autocast(self.setting.device, self.setting.precision):
+        device = self.setting.device
+        images = images.to(device, non_blocking=True)
+
+        def ask_the_teacher() -> tuple[Tensor, ...]:
             with torch.no_grad():
-                target = read_teacher(images)
-            loss = feature_l1(read_student(images), target) * weight
+                return self.objective.targets(images, keys)
+
+        with autocast(device, self.setting.precision):
+            targets = self._targets.get(keys, device, ask_the_teacher)
+            loss = self.objective.loss(images, keys, targets) * weight
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()

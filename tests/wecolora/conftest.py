@@ -68,5 +68,12 @@ def images(tmp_path) -> Path:
 
 def run(teacher, images, out, **options):
     """A short distillation."""
-    settings = {"compression_factor": 2, "lora_rank": 8, "epochs": 2, "batch_size": 8, "learning_rate": 1e-3}
+    settings = {
+        "recipe": "paper",
+        "compression_factor": 2,
+        "lora_rank": 8,
+        "epochs": 2,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+    }
     return wecolora.distill(teacher, images, out=out, **(settings | options))

@@ -100,7 +100,9 @@ def test_a_rank_above_the_smallest_side_is_refused_with_the_range(teacher, rank)
 
 
 def test_frozen_weights_do_not_change_by_a_bit_in_training(teacher, tmp_path):
+    from wecolora.config import DistillConfig
     from wecolora.images import AugmentedImages, Preprocessing, load_images
+    from wecolora.objectives import TokenObjective
     from wecolora.schedule import Schedule
     from wecolora.training import Setting, Trainer
 
@@ -110,9 +112,9 @@ def test_frozen_weights_do_not_change_by_a_bit_in_training(teacher, tmp_path):
     buffers = {name: b.clone() for name, b in student.named_buffers()}
     found = load_images(write_images(tmp_path / "few", 6), 32)
     schedule = Schedule(6, 3, 4, 1, 0.5, 1e-2, seed=0)
-    trainer = Trainer(
-        student, teacher, AugmentedImages(found, Preprocessing(32), 0), schedule, Setting(torch.device("cpu"))
-    )
+    views = AugmentedImages(found, Preprocessing(32), 0)
+    objective = TokenObjective(DistillConfig())
+    trainer = Trainer(student, teacher, objective, views, schedule, Setting(torch.device("cpu")))
     assert len(list(trainer.steps())) == 6
     after = dict(student.named_parameters())
     assert all(torch.equal(frozen[name], after[name]) for name in frozen)

@@ -43,7 +43,7 @@ def errors_become_exit_codes() -> Iterator[None]:
         raise SystemExit(130) from error
     except errors.WecoloraError as error:
         failed_on_the_way = (
-            errors.TeacherUnavailable, errors.OutOfMemory, errors.DivergedLoss, errors.ExportFailed,
+            errors.TeacherUnavailable, errors.OutOfMemory, errors.NonFiniteLoss, errors.ExportFailed,
             errors.TokenShapeMismatch,
         )  # fmt: skip
         fail(str(error), 1 if isinstance(error, failed_on_the_way) else 2)

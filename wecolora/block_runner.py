@@ -1,0 +1,60 @@
+"""Run a network's blocks one at a time, as the network itself would call them."""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+
+class _Stop(Exception):
+    pass
+
+
+class BlockRunner:
+    """Blocks of a network outside its own forward pass.
+
+    What the network hands its blocks beside the tokens (rotary embeddings, say) is the same for all images of one size;
+    it is recorded on one image.
+
+    Args:
+        model: a timm transformer of alike blocks.
+        image: one normalised image, [1, 3, S, S], on the model's device.
+    """
+
+    def __init__(self, model: nn.Module, image: Tensor) -> None:
+        self.model = model
+        self.blocks = list(cast("nn.Sequential", model.blocks))
+        self._calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        handles = [block.register_forward_pre_hook(self._record, with_kwargs=True) for block in self.blocks]
+        try:
+            with torch.no_grad():
+                model.forward_features(image)  # type: ignore[operator]
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _record(self, _block: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        self._calls.append((inputs[1:], dict(keywords)))
+
+    def enter(self, images: Tensor) -> Tensor:
+        """Tokens in front of the first block, [B, N, D], of images [B, 3, S, S]."""
+        caught: list[Tensor] = []
+
+        def stop(_block: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            caught.append(inputs[0])
+            raise _Stop
+
+        handle = self.blocks[0].register_forward_pre_hook(stop)
+        try:
+            self.model.forward_features(images)  # type: ignore[operator]
+        except _Stop:
+            pass
+        finally:
+            handle.remove()
+        return caught[0]
+
+    def run(self, index: int, tokens: Tensor) -> Tensor:
+        """One block, [B, N, D] to [B, N, D]."""
+        arguments, keywords = self._calls[index]
+        output: Tensor = self.blocks[index](tokens, *arguments, **keywords)
+        return output

@@ -1,0 +1,92 @@
+"""The names that a user chooses between.
+
+Their defaults are in `wecolora.config` and `wecolora.recipes`.
+"""
+
+from enum import StrEnum
+
+
+class Method(StrEnum):
+    """How a student is made (paper, Tables 1, 2 and 5)."""
+
+    WECOLORA = "wecolora"
+    WECO_KD = "weco-kd"
+    KD = "kd"
+    WECO_LORA_QV = "weco-lora-qv"
+    WECO = "weco"
+    DEIT = "deit"
+    MINIVIT = "minivit"
+    DMAE = "dmae"
+
+
+class Recipe(StrEnum):
+    """A named set of values for the options that are not given."""
+
+    PAPER = "paper"
+    BEST = "best"
+    INSTANT = "instant"
+
+
+class BlockPolicy(StrEnum):
+    """Which block of every group of r blocks is kept; ``measured`` chooses by the effect on the images given."""
+
+    LAST_OF_GROUP = "last-of-group"
+    FIRST_OF_GROUP = "first-of-group"
+    MEASURED = "measured"
+
+
+class Initialisation(StrEnum):
+    """What the student's blocks start from: the copies as they are, or refitted to stand for their whole group."""
+
+    COPY = "copy"
+    CLOSED_FORM = "closed-form"
+
+
+class Adapter(StrEnum):
+    """Kind of low-rank adapter."""
+
+    LORA = "lora"
+    RSLORA = "rslora"
+    DORA = "dora"
+
+
+class AdaptedMatrices(StrEnum):
+    """Which matrices of a block get pairs."""
+
+    ALL = "all"
+    QUERY_VALUE = "qv"
+
+
+class LoraInit(StrEnum):
+    """What A starts from; B always starts at zero."""
+
+    KAIMING = "kaiming"
+    GAUSSIAN = "gaussian"
+    ORTHOGONAL = "orthogonal"
+    EVA = "eva"
+
+
+class TokenLoss(StrEnum):
+    """How the distance of two token embeddings is measured."""
+
+    L1 = "l1"
+    SMOOTH_L1 = "smooth-l1"
+    COSINE = "cosine"
+
+
+class LossPlace(StrEnum):
+    """Where teacher and student tokens are compared.
+
+    The paper compares "the embedding returned by" both networks. Its authors' code takes the tokens before the final
+    norm for LoRA students and after it for the baseline; here one place holds for every method and can be set.
+    """
+
+    BEFORE_NORM = "before-norm"
+    AFTER_NORM = "after-norm"
+
+
+class PseudoLabels(StrEnum):
+    """What ``deit`` learns from: the teacher's decision, or its distribution."""
+
+    HARD = "hard"
+    SOFT = "soft"

@@ -1,0 +1,106 @@
+"""Methods that copy blocks, or at least the depth: `wecolora`, `weco-lora-qv`, `weco-kd`, `weco` and `kd`."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from wecolora.blocks import copy_weights
+from wecolora.closed_form import BlockFit, refit_blocks
+from wecolora.config import AdaptedMatrices, Initialisation, LoraInit, Method
+from wecolora.directions import input_directions
+from wecolora.lora import Pairs, add_lora, lora_layers, merge_lora
+from wecolora.methods.base import Context, Preparation
+from wecolora.objectives import TokenObjective
+from wecolora.torchvision_compat import timm
+
+# Tokens kept at once while blocks are refitted: those of the teacher and those of the student, float32.
+_REFIT_BYTES = 2 * 1024**3
+_REFIT_BATCH = 64
+
+
+def prepare_copies(context: Context) -> Preparation:
+    """Algorithm 1, steps 2 to 8, and the paper's ablations of it (Table 1)."""
+    config = context.config
+    method = config.method
+    student = (
+        _random_student(context) if method is Method.KD else copy_weights(context.teacher, context.blocks)
+    )
+    student.to(context.device)
+    fits: list[BlockFit] = []
+    if config.init is Initialisation.CLOSED_FORM and method is not Method.KD and not context.restoring:
+        fits = refit_blocks(
+            student,
+            context.teacher,
+            views_by_image(context, config.refit_views),
+            context.group_ends(),
+            ridge=config.refit_ridge,
+            on_block=context.on_progress,
+        )
+    changed = _changed(student, context) if fits else ()
+    objective = TokenObjective(config, context.group_ends()[:-1])
+    if method in (Method.WECOLORA, Method.WECO_LORA_QV):
+        _add_pairs(student, context)
+        return Preparation(
+            student, objective, merge_lora, _under_pairs(student, changed), fits, context.lora_rank
+        )
+    student.requires_grad_(method is not Method.WECO)
+    return Preparation(student, objective, lambda trained: trained.requires_grad_(True), changed, fits)
+
+
+def views_by_image(context: Context, views: int) -> Iterator[Tensor]:
+    """Batches in which every image lies with all its views, as many images as memory holds the tokens of."""
+    images = context.images
+    first = images[(0, 0)]
+    with torch.no_grad():
+        tokens = context.teacher.forward_features(first[None].to(context.device))  # type: ignore[operator]
+    most = max(1, _REFIT_BYTES // (2 * 4 * tokens[0].numel() * views))
+    chunk = max(1, _REFIT_BATCH // views)
+    count = min(len(images), most)
+    for start in range(0, count, chunk):
+        stop = min(start + chunk, count)
+        yield torch.stack([images[(view, index)] for index in range(start, stop) for view in range(views)])
+
+
+def _add_pairs(student: nn.Module, context: Context) -> None:
+    config = context.config
+    directions = None
+    if config.lora_init is LoraInit.EVA and not context.restoring:
+        directions = input_directions(student, views_by_image(context, 1), context.lora_rank, context.device)
+    only_qv = config.method is Method.WECO_LORA_QV
+    pairs = Pairs(
+        config.adapter,
+        AdaptedMatrices.QUERY_VALUE if only_qv else AdaptedMatrices.ALL,
+        config.lora_alpha,
+        config.lora_init,
+    )
+    add_lora(student, context.lora_rank, config.seed, pairs=pairs, directions=directions)
+
+
+def _changed(student: nn.Module, context: Context) -> tuple[str, ...]:
+    """Tensors that the closed form made different from the teacher's."""
+    copies = copy_weights(context.teacher, context.blocks).state_dict()
+    return tuple(
+        name for name, tensor in student.state_dict().items() if not torch.equal(tensor, copies[name])
+    )
+
+
+def _under_pairs(student: nn.Module, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The same tensors by their names inside adapted layers."""
+    adapted = lora_layers(student)
+    return tuple(
+        f"{path}.base.{leaf}" if path in adapted else name
+        for name in names
+        for path, _, leaf in [name.rpartition(".")]
+    )
+
+
+def _random_student(context: Context) -> nn.Module:
+    """The student's network with timm's own random initialisation (Table 1, first row)."""
+    student = copy_weights(context.teacher, context.blocks)
+    arguments = {**timm.models.get_model_args(student), "depth": len(context.blocks)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(context.config.seed)
+        random = timm.create_model(context.layout.architecture, **arguments)
+    student.load_state_dict(random.state_dict())
+    return student

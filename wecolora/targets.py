@@ -1,0 +1,59 @@
+"""What the teacher says of every view, computed once where memory holds it."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from wecolora.objectives import Key
+
+_MOST_IN_HALF_PRECISION = torch.finfo(torch.float16).max
+
+
+class TargetCache:
+    """Targets by view, kept on the CPU in half precision.
+
+    Whether a target is kept or computed again never changes what the student sees of it: each is rounded alike, so
+    that a resumed run, whose cache is empty, ends with the same weights.
+
+    Args:
+        views: different views that the run shows, all images together; 0 keeps and rounds nothing.
+        memory_bytes: that the kept targets may take; where all do not fit, none is kept.
+    """
+
+    def __init__(self, views: int, memory_bytes: int = 2 * 1024**3) -> None:
+        self.views = views
+        self.memory_bytes = memory_bytes
+        self._kept: dict[Key, tuple[Tensor, ...]] = {}
+
+    def get(
+        self, keys: Sequence[Key], device: torch.device, compute: Callable[[], tuple[Tensor, ...]]
+    ) -> tuple[Tensor, ...]:
+        """Targets of a micro-batch, first dimension B, in float32 on the device.
+
+        Args:
+            keys: of the micro-batch, B of them.
+            device: to return them on.
+            compute: the targets, where they are not kept.
+        """
+        if not self.views:
+            return tuple(target.float() for target in compute())
+        kept = [self._kept.get(key) for key in keys]
+        if all(one is not None for one in kept):
+            columns = zip(*(one for one in kept if one is not None), strict=True)
+            return tuple(torch.stack(column).to(device).float() for column in columns)
+        targets = tuple(_rounded(target) for target in compute())
+        size = sum(target[0].numel() * target.element_size() for target in targets)
+        if size * self.views <= self.memory_bytes:
+            rows = zip(*(target.cpu().unbind() for target in targets), strict=True)
+            # Cloned, or one kept row would hold its whole batch.
+            self._kept.update(
+                {key: tuple(t.clone() for t in row) for key, row in zip(keys, rows, strict=True)}
+            )
+        return tuple(target.float() for target in targets)
+
+
+def _rounded(target: Tensor) -> Tensor:
+    """In half precision where its range holds the values; some networks have single features beyond it."""
+    fits = bool((target.abs() < _MOST_IN_HALF_PRECISION).all())
+    return target.half() if fits and target.dtype == torch.float32 else target
