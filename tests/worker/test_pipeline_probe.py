@@ -1,0 +1,81 @@
+"""A job's probe in the pipeline with the real engine: what it reports, and what it refuses before any training."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.options import JobOptions
+from core.settings import Settings
+from core.storage import Storage
+from samples.digits import DigitsFolders, write_digits
+from tests.worker.test_trainer import TEACHER, Recorder
+from worker.fetch import Inputs
+from worker.protocol import DatasetRef, ErrorMessage, JobSpec, PhaseMessage, ResultMessage
+from worker.trainer import distil
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> DigitsFolders:
+    """Few digits: 24 to train with, 6 labelled ones a class in each part."""
+    folders = write_digits(tmp_path / "digits")
+    for path in sorted(folders.unlabelled.iterdir())[24:]:
+        path.unlink()
+    for part in (folders.train, folders.test):
+        for name in part.iterdir():
+            for path in sorted(name.iterdir())[6:]:
+                path.unlink()
+    return folders
+
+
+def run(digits: DigitsFolders, scratch: Path) -> Recorder:
+    spec = JobSpec(
+        job_id="job_1",
+        attempt=1,
+        teacher=TEACHER,
+        teacher_sha256=None,
+        options=JobOptions(r=3, k=2, epochs=1, batch_size=8),
+        dataset=DatasetRef(id="ds_1", report_key="r"),
+        probe=DatasetRef(id="ds_2", report_key="r"),
+        checkpoint=None,
+        scratch=scratch / "scratch",
+        cache=scratch / "cache",
+        checkpoint_seconds=60,
+    )
+    recorder = Recorder()
+    worker: Any = recorder
+    source = str(Path(__file__).resolve().parents[2] / TEACHER.source)
+    inputs = Inputs(source, digits.unlabelled, (digits.train, digits.test))
+    distil(worker, spec, inputs, Storage.from_settings(Settings(data_dir=scratch)))
+    return recorder
+
+
+def test_teacher_and_student_are_probed_on_the_same_images(digits: DigitsFolders, tmp_path: Path) -> None:
+    recorder = run(digits, tmp_path)
+    (result,) = recorder.all(ResultMessage)
+    assert result.result["teacher"]["probe_accuracy"] > 0.8
+    assert 0 <= result.result["student"]["probe_accuracy"] <= 1
+    assert "probing" in [message.phase.value for message in recorder.all(PhaseMessage)]
+
+
+def test_a_class_with_one_image_fails_the_job_before_its_training(
+    digits: DigitsFolders, tmp_path: Path
+) -> None:
+    folder = sorted(digits.train.iterdir())[3]
+    for path in sorted(folder.iterdir())[1:]:
+        path.unlink()
+    recorder = run(digits, tmp_path)
+    (error,) = recorder.all(ErrorMessage)
+    assert (error.code, error.param, error.retryable) == ("class_too_small", "probe", False)
+    assert folder.name in error.message
+    assert not recorder.all(PhaseMessage)
+
+
+def test_a_test_class_that_is_not_trained_on_fails_the_job_before_its_training(
+    digits: DigitsFolders, tmp_path: Path
+) -> None:
+    folder = sorted(digits.train.iterdir())[3]
+    shutil.rmtree(folder)
+    (error,) = run(digits, tmp_path).all(ErrorMessage)
+    assert error.code == "unknown_classes"
