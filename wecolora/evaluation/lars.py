@@ -8,7 +8,8 @@ for a batch of 256, 10 of 50 epochs linear warm-up, then half a cosine to 0. Whe
   held-out fifth of the training images, and the layer is trained anew on all of them;
 - several base rates are tried. A step of LARS moves the weights by a share of their own norm, so all steps together
   move them by rate × images × epochs: at 0.1, meant for ImageNet's 1.3 million images, those of a small set barely
-  move. Below 10,000 images the rates tried grow as the images are fewer. Biases, which LARS does not scale, keep 0.1.
+  move. Below 10,000 images the rates tried grow as the images are fewer; above, those that would move the weights
+  beyond any use are left out. Biases, which LARS does not scale, keep 0.1.
 
 All rates are trained at once, as R linear layers on the same batches of one matrix product.
 
@@ -35,6 +36,8 @@ WARMUP_EPOCHS = 10
 BASE_RATE = 0.1
 MULTIPLES = (1.0, 3.0, 10.0, 30.0, 100.0)
 _ENOUGH_IMAGES = 10_000
+# Rate × images beyond which weights have only grown; the two smallest rates are always tried.
+_FARTHEST = 160_000
 _LARGEST_BATCH = 512
 _SMALLEST_BATCH = 32
 _STEPS_PER_EPOCH = 50
@@ -71,9 +74,10 @@ def fit_lars(table: FeatureTable, seed: int, device: torch.device) -> Classifier
 
 
 def rates_for(count: int) -> tuple[float, ...]:
-    """Base rates to try for so many training images."""
+    """Base rates to try for so many training images, the smallest first."""
     scale = max(1.0, _ENOUGH_IMAGES / count)
-    return tuple(round(BASE_RATE * multiple * scale, 3) for multiple in MULTIPLES)
+    rates = [round(BASE_RATE * multiple * scale, 3) for multiple in MULTIPLES]
+    return tuple(rates[:2] + [rate for rate in rates[2:] if rate * count <= _FARTHEST])
 
 
 @dataclass(frozen=True, eq=False)

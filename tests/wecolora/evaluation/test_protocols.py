@@ -105,6 +105,12 @@ def test_lars_trains_each_rate_as_if_it_were_alone():
     assert not together[0].allclose(together[1], atol=1e-3)
 
 
+def test_lars_tries_the_authors_rate_on_large_sets_and_larger_ones_on_small_sets():
+    assert lars.rates_for(1_300_000) == pytest.approx((0.1, 0.3))
+    assert lars.rates_for(40_000) == pytest.approx((0.1, 0.3, 1.0, 3.0))
+    assert lars.rates_for(1_000) == pytest.approx((1.0, 3.0, 10.0, 30.0, 100.0))
+
+
 def test_lars_reports_what_it_chose():
     result = probe_features(*clouds(240, 2.0, 0), *clouds(60, 2.0, 1), protocol="lars")
     assert result.learning_rate in lars.rates_for(192)
