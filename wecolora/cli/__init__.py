@@ -9,6 +9,8 @@ import typer
 from wecolora.cli.distill import distill
 from wecolora.cli.inspect import inspect_command
 from wecolora.cli.probe import probe
+from wecolora.cli.report import report_command
+from wecolora.cli.sweep import sweep_command
 
 _HELP = """Distil a vision transformer into a student of a fraction of its depth, on unlabelled images.
 
@@ -19,6 +21,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.command()(distill)
 app.command()(probe)
 app.command(name="inspect")(inspect_command)
+app.command(name="report")(report_command)
+app.command(name="sweep")(sweep_command)
 
 
 def main() -> None:

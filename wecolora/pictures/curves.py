@@ -24,7 +24,7 @@ class TrainingCurves:
 
     Attributes:
         steps: numbers of the steps, from 1.
-        epochs: that each step belongs to, from 1.
+        epochs: that each step belongs to, from 0.
         losses: of each step; the method's own unit (mean absolute difference of tokens for `feature_l1`).
         learning_rates: of each step.
     """
@@ -52,7 +52,7 @@ def read_curves(file: Path) -> TrainingCurves:
         try:
             record = json.loads(line)
             records.append(
-                (int(record["step"]), int(record.get("epoch", 1)), float(record["loss"]),
+                (int(record["step"]), int(record.get("epoch", 0)), float(record["loss"]),
                  float(record["learning_rate"]))
             )  # fmt: skip
         except (ValueError, KeyError, TypeError):
@@ -85,9 +85,10 @@ def draw_curves(curves: TrainingCurves, theme: Theme) -> Figure:
     below.set_ylim(bottom=0)
     below.set_xlabel("optimiser step")
     if len(set(curves.epochs)) > 1:
-        pace = max(curves.steps) / max(curves.epochs)
+        total = max(curves.epochs) + 1
+        pace = max(curves.steps) / total
         ends = above.secondary_xaxis("top", functions=(lambda step: step / pace, lambda epoch: epoch * pace))
-        _mark_epochs(ends, max(curves.epochs), theme)
+        _mark_epochs(ends, total, theme)
     return figure
 
 
@@ -108,7 +109,7 @@ def _mark_epochs(axes: SecondaryAxis, epochs: int, theme: Theme) -> None:
     axes.xaxis.set_major_locator(FixedLocator(list(range(every, epochs + 1, every))))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.tick_params(colors=theme.faint, labelsize=8)
-    axes.set_xlabel("epoch", color=theme.faint, fontsize=9)
+    axes.set_xlabel("end of epoch", color=theme.faint, fontsize=9)
     axes.spines["top"].set_visible(False)
 
 
