@@ -19,6 +19,7 @@ from torch import nn
 
 from wecolora.architectures import TransformerLayout, architecture_name, describe_transformer
 from wecolora.blocks import check_layers, student_depth
+from wecolora.combinations import check_combinations
 from wecolora.config import OPTION_NAMES, DistillConfig, explain
 from wecolora.distillation import distill
 from wecolora.errors import CheckpointMismatch, NoRun, OutOfRange, OutputExists
@@ -26,6 +27,7 @@ from wecolora.evaluation.labelled import LabelledSet
 from wecolora.evaluation.probe import linear_probe
 from wecolora.evaluation.readers import read_labelled
 from wecolora.images import find_images
+from wecolora.lora import check_rank
 from wecolora.progress import ProgressCallback
 from wecolora.teachers import TeacherSpec, load_teacher
 
@@ -189,7 +191,7 @@ def combine(options: Mapping[str, object]) -> list[DistillConfig]:
     """The settings of every combination, in the order in which the options are given, the last varying fastest.
 
     Raises:
-        OutOfRange: a value is not in its range; all combinations are looked at.
+        OutOfRange: a value is not in its range, or does not fit another; all combinations are looked at.
     """
     values = {
         name: list(dict.fromkeys(value)) if isinstance(value, list) else [value]
@@ -198,9 +200,11 @@ def combine(options: Mapping[str, object]) -> list[DistillConfig]:
     configs = []
     for chosen in itertools.product(*values.values()):
         try:
-            configs.append(DistillConfig.model_validate(dict(zip(values, chosen, strict=True))))
+            config = DistillConfig.model_validate(dict(zip(values, chosen, strict=True)))
         except ValidationError as error:
             raise explain(error) from error
+        check_combinations(config)
+        configs.append(config)
     if len({config.image_size for config in configs}) > 1:
         raise OutOfRange("image_size", options["image_size"], "one size", "a sweep loads its teacher once")
     return configs
@@ -228,10 +232,7 @@ def plan_runs(configs: Sequence[DistillConfig], layout: TransformerLayout) -> li
         else:
             check_layers(layout.depth, config.layers)
         rank = config.rank(layout.max_lora_rank)
-        if rank > layout.max_lora_rank:
-            raise OutOfRange(
-                "k", rank, f"from 1 to {layout.max_lora_rank}", "the smallest side of the adapted matrices"
-            )
+        check_rank(layout, rank)
         varied = {OPTION_NAMES.get(field, field): _text(getattr(config, field)) for field in varying}
         parts = [
             f"r{config.compression_factor}",

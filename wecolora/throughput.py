@@ -73,6 +73,7 @@ def measure_batches(
         batch_sizes: ascending.
         seconds: to spend on each model and batch size, warm-up aside.
     """
+    memory: list[list[int | None]]
     if device.type == "cuda":
         memory = [_cuda_memory(model, device, batch_sizes) for model in models]
     else:
@@ -142,11 +143,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @torch.inference_mode()
-def _cuda_memory(model: nn.Module, device: torch.device, batch_sizes: Sequence[int]) -> list[int]:
+def _cuda_memory(model: nn.Module, device: torch.device, batch_sizes: Sequence[int]) -> list[int | None]:
     """Bytes at the peak of each batch size, other models on the device left out; 0 where it does not fit."""
     own = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     side = image_size_of(model)
-    peaks = []
+    peaks: list[int | None] = []
     for batch_size in batch_sizes:
         torch.cuda.empty_cache()
         before = torch.cuda.memory_allocated(device)

@@ -145,7 +145,8 @@ def overlay(view: NDArray[np.uint8], grid: NDArray[np.floating]) -> NDArray[np.u
     strength = (_STRONGEST * np.sqrt(heat))[..., None]
     grey = view.mean(axis=2, keepdims=True) * 0.6 + 0.15 * 255
     mixed = strength * colours + (1 - strength) * grey
-    return np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
+    blended: NDArray[np.uint8] = np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
+    return blended
 
 
 def _show(axes: Axes, pixels: NDArray[np.uint8], theme: Theme, title: str) -> None:

@@ -148,7 +148,8 @@ def draw_ranks(
     style_axes(axes, theme)
     factor = 100 if value_name.endswith("%") else 1
     marks = ("o", "s", "^", "D", "v", "P")
-    for number, series in enumerate(dict.fromkeys(point.series for point in points)):
+    names = list(dict.fromkeys(point.series for point in points))
+    for number, series in enumerate(names):
         members = sorted((p for p in points if p.series == series), key=lambda point: point.lora_rank)
         values = [factor * point.value for point in members]
         reach = [
@@ -156,13 +157,15 @@ def draw_ranks(
             [factor * ((p.value if p.high is None else p.high) - p.value) for p in members],
         ]
         axes.errorbar(
-            [point.lora_rank for point in members],
+            # A little beside each other, so that intervals do not hide one another.
+            [point.lora_rank * 2 ** (0.05 * (number - (len(names) - 1) / 2)) for point in members],
             values,
             yerr=reach if any(map(any, reach)) else None,
             color=theme.lines[number % len(theme.lines)],
             marker=marks[number % len(marks)],
             markersize=6,
             linewidth=1.8,
+            elinewidth=1,
             capsize=3,
             label=series,
         )

@@ -75,7 +75,7 @@ def style_axes(axes: Axes, theme: Theme, *, grid: bool = True) -> None:
         spine.set_visible(side in ("left", "bottom"))
     for label in (axes.xaxis.label, axes.yaxis.label):
         label.set_color(theme.ink)
-        label.set_size(10)
+        label.set_fontsize(10)
     axes.title.set_color(theme.ink)
     axes.xaxis.get_offset_text().set_color(theme.faint)
     axes.yaxis.get_offset_text().set_color(theme.faint)

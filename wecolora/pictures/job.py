@@ -27,6 +27,8 @@ from wecolora.teachers import TeacherSpec, load_teacher
 from wecolora.throughput import DEFAULT_BATCH_SIZES
 
 _SEVERAL, _NONE = "several labels", "no label"
+# What a run's report says of a student that timm loads.
+_TIMM_FOLDER = "a timm folder"
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,10 @@ def _add_curves(collected: _Collected, run: Path) -> None:
 def _load_models(collected: _Collected, run: Path, given: PageInputs) -> dict[str, nn.Module]:
     """Teacher, where it was given, and student; nothing where no part needs them."""
     models: dict[str, nn.Module] = {}
+    delivered = str(collected.report.get("student", {}).get("delivered", _TIMM_FOLDER))
+    if not delivered.startswith(_TIMM_FOLDER):
+        collected.leave_out("everything that needs the student", f"this method delivers {delivered}.")
+        return models
     if given.teacher is not None:
         size = collected.report.get("student", {}).get("image_size")
         models["teacher"] = load_teacher(replace(given.teacher, image_size=given.teacher.image_size or size))
@@ -186,6 +192,8 @@ def _add_costs(collected: _Collected, run: Path, given: PageInputs, models: Mapp
 
 def _add_latent_spaces(collected: _Collected, given: PageInputs, models: Mapping[str, nn.Module]) -> None:
     source = given.train or given.test
+    if source is not None and not models:
+        return
     if source is None:
         collected.leave_out("latent spaces", "give labelled images (--test, or --train).")
         collected.leave_out("accuracy of probes", "give labelled images (--train, and --test).")
@@ -256,6 +264,7 @@ def _name(path: Path, root: Path) -> str:
 def _add_attention(collected: _Collected, given: PageInputs, models: Mapping[str, nn.Module]) -> None:
     if not given.images:
         collected.leave_out("attention", "give a few images (--images).")
+    if not given.images or not models:
         return
     maps = make_attention(models, given.images, _short_names(given.images), resolve_device(given.device))
     picture = Picture(

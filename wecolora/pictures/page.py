@@ -212,7 +212,7 @@ def _batch_rows(teacher: Mapping[str, Any], student: Mapping[str, Any]) -> list[
     for column, model in enumerate((teacher, student)):
         for batch in model.get("batches") or ():
             by_size.setdefault(int(batch["batch_size"]), [{}, {}])[column] = batch
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for size, (first, second) in sorted(by_size.items()):
         speed = _compared("", first, second, "images_per_second", "{:,.1f}")
         memory = _compared("", first, second, "peak_memory_bytes", "{:,.0f}", 1e-6)

@@ -126,7 +126,7 @@ class _Recorder(TorchFunctionMode):
     """Keeps every matrix over tokens that a softmax or a fused attention makes inside a block."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.found: dict[int, list[Tensor]] = {}
         self._block: int | None = None
         self._tokens = 0

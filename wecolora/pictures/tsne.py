@@ -125,7 +125,7 @@ def make_maps(
         coordinates=tuple(maps),
         labels=numbers[chosen],
         classes=tuple(classes),
-        files=tuple(files[index] for index in chosen),
+        files=tuple(files[index] for index in chosen.tolist()),
         found=found,
         perplexity=perplexity,
         seed=seed,
