@@ -1,6 +1,8 @@
 """Brings the database to the schema of this code: `python -m core.migrate`."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -8,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from core.database import WRITES, Database
 from core.logs import configure_logging
@@ -24,13 +26,33 @@ log = logging.getLogger(__name__)
 def upgrade(engine: Engine) -> None:
     """Upgrade to the newest revision; nothing happens when it is there already."""
     config = make_config()
-    with engine.execution_options(**{WRITES: True}).connect() as connection:
+    with (
+        engine.execution_options(**{WRITES: True}).connect() as connection,
+        _tables_may_be_copied(connection),
+    ):
         # On SQLite the transaction of a writer is the lock: begin it before anything is read.
         if connection.dialect.name == "postgresql":
             connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": POSTGRES_LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         connection.commit()
+
+
+@contextmanager
+def _tables_may_be_copied(connection: Connection) -> Iterator[None]:
+    """Let SQLite replace a table, which is how it alters one, without deleting the rows that refer to it."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    # The setting cannot change inside a transaction: asked of the driver, before SQLAlchemy begins one.
+    driver = connection.connection.cursor()
+    driver.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        connection.rollback()
+        driver.execute("PRAGMA foreign_keys = ON")
+        driver.close()
 
 
 def is_current(engine: Engine) -> bool:

@@ -150,6 +150,8 @@ class Job(Leased, Timestamped, Base):
     state: Mapped[JobState] = mapped_column(_enum_column(JobState, "state"), default=JobState.QUEUED)
     phase: Mapped[Phase | None] = mapped_column(_enum_column(Phase, "phase"))
     teacher: Mapped[JsonObject]
+    given: Mapped[JsonObject] = mapped_column(default=dict)
+    """The options that the user set; `options` has them completed."""
     options: Mapped[JsonObject]
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
     probe_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)

@@ -23,39 +23,87 @@ Layers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_spl
 
 
 class TrainingOptions(BaseModel):
-    """Everything but the rank: the teacher decides the largest one."""
+    """Everything but the rank: the teacher decides the largest one.
+
+    What is unset or null takes the recipe's value, and where the recipe has none, the engine's default
+    (`core.recipes`). A test holds names, ranges and choices against the engine's.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    method: Literal["wecolora", "weco-kd", "kd", "weco-lora-qv", "weco", "deit", "minivit", "dmae"] = Field(
+        "wecolora", description="How the student is made; all but wecolora are baselines."
+    )
+    recipe: Literal["paper", "best", "instant"] | None = Field(
+        None, description="Values for what is unset. Unset: best for wecolora, paper for the baselines."
+    )
     r: int = Field(
         2, ge=1, le=1000, description="Compression factor: one block of r is kept. 1 to the depth."
     )
-    policy: Literal["last-of-group", "first-of-group"] = Field(
-        "last-of-group", description="Which block of each group of r is kept."
+    policy: Literal["last-of-group", "first-of-group", "both-ends", "measured"] | None = Field(
+        None,
+        description="Which blocks are kept: one of each group of r, evenly from end to end, or by the effect on the "
+        "images.",
     )
     layers: Layers | None = Field(
         None,
         min_length=1,
         description="Explicit list of blocks to keep, counted from 0; replaces r and policy.",
     )
-    epochs: int = Field(10, ge=1, le=1000, description="Passes over the images.")
-    lr: float | None = Field(None, gt=0, le=1, description="Peak learning rate; unset: chosen by the engine.")
-    warmup_epochs: float | None = Field(None, ge=0, le=1000, description="Unset: chosen by the engine.")
-    weight_decay: float = Field(0.05, ge=0, le=1, description="Weight decay of the adapters.")
-    batch_size: int | None = Field(None, ge=1, le=4096, description="Unset: what fits the device.")
-    accumulate: int = Field(1, ge=1, le=1024, description="Batches that make one step.")
+    init: Literal["copy", "closed-form"] | None = Field(
+        None, description="Blocks as copied, or refitted to stand for the skipped ones, too."
+    )
+    refit_views: int | None = Field(
+        None, ge=1, le=1000, description="Augmented views of each image that the refit sees."
+    )
+    refit_ridge: float | None = Field(
+        None, gt=0, le=1e6, description="Weight of the copied matrices in the refit; unset: chosen on images."
+    )
+    adapter: Literal["lora", "rslora", "dora"] | None = Field(None, description="Kind of adapter.")
+    lora_alpha: float | None = Field(None, gt=0, le=1e6, description="Scale α of the adapters; unset: none.")
+    lora_init: Literal["kaiming", "gaussian", "orthogonal", "eva"] | None = Field(
+        None, description="What A of the adapters starts from."
+    )
+    epochs: int | None = Field(None, ge=0, le=1000, description="Passes over the images; 0 trains nothing.")
+    lr: float | None = Field(None, gt=0, le=1, description="Peak learning rate; unset: by recipe and r.")
+    warmup_epochs: float | None = Field(None, ge=0, le=1000, description="Unset: a fifth of the epochs.")
+    weight_decay: float | None = Field(None, ge=0, le=1, description="Weight decay of matrices.")
+    batch_size: int | None = Field(None, ge=1, le=4096, description="Unset: by the number of images.")
+    accumulate: int | None = Field(None, ge=1, le=1024, description="Batches that make one step.")
+    views: int | None = Field(
+        None, ge=1, le=1000, description="Different views of each image; unset: a new one each epoch."
+    )
+    smallest_crop: float | None = Field(
+        None, gt=0, le=1, description="Smallest share of an image that a view shows."
+    )
+    loss: Literal["l1", "smooth-l1", "cosine"] | None = Field(None, description="Distance of tokens.")
+    loss_place: Literal["before-norm", "after-norm"] | None = Field(
+        None, description="Compare tokens before or after the last norm."
+    )
+    normalise_targets: bool | None = Field(None, description="Compare tokens after a norm without weights.")
+    cls_weight: float | None = Field(
+        None, ge=0, le=1e6, description="Weight of the class token; unset: it counts like any token."
+    )
+    block_weight: float | None = Field(
+        None, ge=0, le=1e6, description="Weight of the losses after the other blocks."
+    )
+    pseudo_labels: Literal["hard", "soft"] | None = Field(
+        None, description="Method deit: the teacher's decision, or its distribution."
+    )
+    mask_ratio: float | None = Field(
+        None, gt=0, lt=1, description="Method dmae: share of the patches that is hidden."
+    )
     image_size: int | None = Field(None, ge=1, le=4096, description="Pixels; a multiple of the patch size.")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="The same seed gives the same student.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="Arithmetic of the training.")
-    few_shot_ratio: float = Field(1.0, gt=0, le=1, description="Share of the images that is used.")
-    loss_place: Literal["before-norm", "after-norm"] = Field(
-        "before-norm", description="Compare tokens before or after the last norm."
+    few_shot_ratio: float = Field(
+        1.0, gt=0, le=1, description="Share of the images that is used, of each class where there are such."
     )
 
 
 class JobOptions(TrainingOptions):
-    """The options of a job, complete."""
+    """The options of a job. Those of a stored job are complete: see `core.recipes.complete_options`."""
 
     k: int = Field(DEFAULT_LORA_RANK, ge=1, le=65536, description="Rank of the adapters.")
 
@@ -94,7 +142,6 @@ def check_against_teacher(options: JobOptions, limits: TeacherLimits) -> list[Fi
         *_check_depth(options, limits),
         *_check_rank(options, limits),
         *_check_image_size(options, limits),
-        *_check_warmup(options),
     ]
 
 
@@ -126,12 +173,6 @@ def _check_image_size(options: JobOptions, limits: TeacherLimits) -> Iterator[Fi
         yield FieldProblem("image_size", message, allowed_by_teacher(limits)["image_size"], size)
 
 
-def _check_warmup(options: JobOptions) -> Iterator[FieldProblem]:
-    if options.warmup_epochs is not None and options.warmup_epochs >= options.epochs:
-        message = "the warm-up must be shorter than the training"
-        yield FieldProblem("warmup_epochs", message, f"0 to below {options.epochs}", options.warmup_epochs)
-
-
 def allowed_values(field: FieldInfo) -> str | None:
     """A field's range in words (`1 to 1000`), as its declaration has it."""
     choices = _choices(field.annotation)
@@ -146,12 +187,16 @@ def allowed_values(field: FieldInfo) -> str | None:
                 low = f"above {value}"
             case annotated_types.Le(le=value):
                 high = f"{value}"
+            case annotated_types.Lt(lt=value):
+                high = f"below {value}"
     if low and high:
         return f"{low} to {high}"
     return low and f"at least {low}"
 
 
 def _choices(annotation: Any) -> list[str]:
+    if annotation is bool:
+        return ["true", "false"]
     if get_origin(annotation) is Literal:
         return [str(choice) for choice in get_args(annotation)]
     return [choice for part in get_args(annotation) for choice in _choices(part)]

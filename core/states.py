@@ -25,9 +25,10 @@ class JobState(StrEnum):
 
 
 class Phase(StrEnum):
-    """What a running job is doing."""
+    """What a running job is doing; `preparing`: reading the images, choosing and refitting blocks."""
 
     FETCHING = "fetching"
+    PREPARING = "preparing"
     DISTILLING = "distilling"
     MERGING = "merging"
     PROBING = "probing"
@@ -77,6 +78,9 @@ LEGAL_DATASET: Mapping[DatasetState, frozenset[DatasetState]] = MappingProxyType
         DatasetState.FAILED: frozenset(),
     }
 )
+
+COUNTING = frozenset({Phase.PREPARING, Phase.DISTILLING})
+"""Phases that have a progress of their own, which begins anew with the phase."""
 
 TERMINAL = frozenset(state for state, following in LEGAL.items() if not following)
 

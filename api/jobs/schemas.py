@@ -50,9 +50,15 @@ class JobOut(BaseModel):
     state: JobState
     phase: Phase | None
     teacher: dict[str, Any]
+    method: str
+    recipe: str
     r: int
     k: int
-    options: dict[str, Any]
+    given: dict[str, Any] = Field(description="The options that were set in the request.")
+    options: dict[str, Any] = Field(
+        description="Every option as it counts: the given ones, the recipe's values, the defaults. null: chosen by "
+        "the engine when the job runs."
+    )
     dataset_id: str
     probe: ProbeIn | None
     attempt: int
@@ -74,14 +80,14 @@ class JobOut(BaseModel):
         here = f"/jobs/{job.id}"
         links = {"self": here, "events": f"{here}/events", "artifacts": f"{here}/artifacts"}
         links |= {"cancel": f"{here}/cancel", "dataset": f"/datasets/{job.dataset_id}"}
-        plain = cls.model_fields.keys() - {"r", "k", "probe", "load", "links", "error"}
+        told = {name: job.options[name] for name in ("method", "recipe", "r", "k")}
+        plain = cls.model_fields.keys() - told.keys() - {"probe", "load", "links", "error"}
         return cls(
             **{name: getattr(job, name) for name in plain},
-            r=job.options["r"],
-            k=job.options["k"],
+            **told,
             probe=ProbeIn(dataset_id=job.probe_dataset_id) if job.probe_dataset_id else None,
             error=ErrorOut.model_validate(job.error) if job.error else None,
-            load=LOAD_STUDENT if job.state is JobState.SUCCEEDED else None,
+            load=(job.result or {}).get("load", LOAD_STUDENT) if job.state is JobState.SUCCEEDED else None,
             links=links,
         )
 

@@ -17,13 +17,13 @@ from core.options import (
     DEFAULT_LORA_RANK,
     JobOptions,
     TeacherLimits,
-    TrainingOptions,
     allowed_by_teacher,
     check_against_teacher,
 )
 from core.queries import datasets as dataset_queries
 from core.queries import jobs as job_queries
 from core.queries.teachers import find_teacher
+from core.recipes import check_combinations, complete_options, given_options
 from core.states import DatasetState
 
 Request = TypeVar("Request", bound=JobRequest)
@@ -33,15 +33,23 @@ USABLE = frozenset({DatasetState.INGESTING, DatasetState.READY})
 
 @dataclass(frozen=True)
 class Plan:
-    """A request that was found good: the teacher resolved, the options complete."""
+    """A request that was found good: the teacher resolved, the options complete.
+
+    Attributes:
+        name: of the job.
+        teacher: as the row keeps it.
+        given: the options that the user set.
+        options: what they come to with the recipe's values and the defaults.
+    """
 
     name: str | None
     teacher: ResolvedTeacher
+    given: dict[str, Any]
     options: JobOptions
 
 
 def plan_job(session: Session, catalogue: Catalogue, request: JobRequest) -> Plan:
-    """Resolve the teacher and check the options against it.
+    """Resolve the teacher, complete the options, and check them against it and against each other.
 
     Raises:
         UnknownTeacher: suggests the nearest names.
@@ -49,13 +57,12 @@ def plan_job(session: Session, catalogue: Catalogue, request: JobRequest) -> Pla
         InvalidFields: names every option at fault and its range.
     """
     teacher, limits = _resolve_teacher(session, catalogue, request.teacher)
-    rank = request.k if request.k is not None else min(DEFAULT_LORA_RANK, limits.max_lora_rank)
-    chosen = request.model_dump(include=set(TrainingOptions.model_fields))
-    options = JobOptions(**chosen, k=rank)
-    problems = check_against_teacher(options, limits)
+    given = given_options(request)
+    options = complete_options(given, min(DEFAULT_LORA_RANK, limits.max_lora_rank))
+    problems = [*check_combinations(options), *check_against_teacher(options, limits)]
     if problems:
         raise InvalidFields(*problems)
-    return Plan(request.name, teacher, options)
+    return Plan(request.name, teacher, given, options)
 
 
 def parse_request(
@@ -106,6 +113,7 @@ def add_job(session: Session, plan: Plan, dataset_id: str, probe_dataset_id: str
         id=new_id("job"),
         name=plan.name,
         teacher=plan.teacher.model_dump(mode="json"),
+        given=plan.given,
         options=plan.options.model_dump(mode="json"),
         dataset_id=dataset_id,
         probe_dataset_id=probe_dataset_id,

@@ -11,7 +11,7 @@ from core.leases.fence import AWAITING_WORKER, RELEASED, fenced_update, held
 from core.models import Artifact, Dataset, Job
 from core.queries.events import append_events
 from core.records import Claim, JobError, JsonObject, NewArtifact, NewEvent
-from core.states import DatasetState, EventLevel, EventType, JobState, Phase, sources
+from core.states import COUNTING, DatasetState, EventLevel, EventType, JobState, Phase, sources
 
 
 def state_event(state: JobState, message: str, data: JsonObject | None = None) -> NewEvent:
@@ -65,7 +65,8 @@ def claim_job(session: Session, job_id: str, worker_id: str, lease_seconds: floa
 
 def set_phase(session: Session, claim: Claim, phase: Phase) -> None:
     """Say what the job is doing now."""
-    fenced_update(session, claim, {"phase": phase})
+    anew: JsonObject = {"progress": None, "estimated_finish_at": None} if phase in COUNTING else {}
+    fenced_update(session, claim, {"phase": phase, **anew})
     event = NewEvent(EventType.PHASE, f"Phase: {phase.value}.", {"phase": phase.value})
     append_events(session, claim.id, claim.attempt, [event])
 

@@ -63,6 +63,26 @@ def test_an_unset_rank_is_the_largest_sensible_one(api):
     assert api.client.post("/jobs", json=body).json()["k"] == 64
 
 
+@pytest.mark.parametrize(
+    ("given", "method", "recipe", "init", "epochs"),
+    [
+        ({}, "wecolora", "best", "closed-form", 10),
+        ({"recipe": "paper", "epochs": 3}, "wecolora", "paper", "copy", 3),
+        ({"recipe": "instant"}, "wecolora", "instant", "closed-form", 0),
+        ({"method": "kd"}, "kd", "paper", "copy", 10),
+    ],
+)
+def test_a_job_says_what_was_given_and_what_it_came_to(api, given, method, recipe, init, epochs):
+    body = {"teacher": "digits", "dataset_id": ready_dataset(api), "seed": 5, **given, "lr": None}
+    created = api.client.post("/jobs", json=body).json()
+    job = api.client.get(f"/jobs/{created['id']}").json()
+    assert job == created
+    assert job["given"] == {"seed": 5, **given}
+    assert (job["method"], job["recipe"]) == (method, recipe)
+    options = job["options"]
+    assert (options["init"], options["epochs"], options["seed"], options["k"]) == (init, epochs, 5, 64)
+
+
 OUT_OF_RANGE = [
     ("r", 0, "1 to 12"),
     ("r", 13, "1 to 12"),
@@ -78,9 +98,28 @@ OUT_OF_RANGE = [
     ("image_size", 30, "multiples of 4 from 8"),
     ("image_size", 4, "multiples of 4 from 8"),
     ("image_size", 0, "multiples of 4 from 8"),
-    ("policy", "middle", "last-of-group, first-of-group"),
-    ("epochs", 0, "1 to 1000"),
-    ("epochs", 1001, "1 to 1000"),
+    ("method", "magic", "wecolora, weco-kd, kd, weco-lora-qv, weco, deit, minivit, dmae"),
+    ("recipe", "grandma", "paper, best, instant"),
+    ("policy", "middle", "last-of-group, first-of-group, both-ends, measured"),
+    ("init", "random", "copy, closed-form"),
+    ("refit_views", 0, "1 to 1000"),
+    ("refit_ridge", 0, "above 0 to 1000000.0"),
+    ("refit_ridge", "inf", "above 0 to 1000000.0"),
+    ("adapter", "vera", "lora, rslora, dora"),
+    ("lora_alpha", -1, "above 0 to 1000000.0"),
+    ("lora_init", "zeros", "kaiming, gaussian, orthogonal, eva"),
+    ("epochs", -1, "0 to 1000"),
+    ("epochs", 1001, "0 to 1000"),
+    ("views", 0, "1 to 1000"),
+    ("smallest_crop", 0, "above 0 to 1"),
+    ("loss", "l2", "l1, smooth-l1, cosine"),
+    ("normalise_targets", "perhaps", "true, false"),
+    ("cls_weight", -1, "0 to 1000000.0"),
+    ("block_weight", "nan", "0 to 1000000.0"),
+    ("pseudo_labels", "loud", "hard, soft"),
+    ("pseudo_labels", "soft", "left out"),
+    ("mask_ratio", 1, "above 0 to below 1"),
+    ("mask_ratio", 0.5, "left out"),
     ("lr", 0, "above 0 to 1"),
     ("lr", 2, "above 0 to 1"),
     ("lr", "nan", "above 0 to 1"),
@@ -95,6 +134,12 @@ OUT_OF_RANGE = [
     ("few_shot_ratio", 0, "above 0 to 1"),
     ("few_shot_ratio", 1.5, "above 0 to 1"),
     ("loss_place", "middle", "before-norm, after-norm"),
+]
+TOGETHER = [
+    ({"method": "kd", "epochs": 0}, "epochs", "at least 1"),
+    ({"method": "minivit", "recipe": "instant"}, "recipe", "paper or best"),
+    ({"recipe": "paper", "refit_views": 3}, "refit_views", "left out"),
+    ({"epochs": 4, "warmup_epochs": 4}, "warmup_epochs", "0 to below 4"),
 ]
 
 
@@ -135,6 +180,19 @@ def test_a_value_out_of_range_is_refused_by_name_before_anything_is_stored(
     assert allowed in problem["detail"]
     assert count_rows(shared_api) == before
     assert len(shared_api.resources.storage.list_keys("datasets")) == before["dataset_parts"]
+
+
+@pytest.mark.parametrize(("options", "field", "allowed"), TOGETHER)
+def test_options_that_do_not_go_together_are_refused_before_anything_is_stored(
+    shared_api, shared_dataset, options, field, allowed
+):
+    before = count_rows(shared_api)
+    body = {"teacher": "digits", "dataset_id": shared_dataset, **options}
+    response = shared_api.client.post("/jobs", json=body)
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert (error["field"], error["allowed"], error["input"]) == (field, allowed, options[field])
+    assert count_rows(shared_api) == before
 
 
 @pytest.mark.parametrize(

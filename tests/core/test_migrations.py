@@ -1,12 +1,16 @@
 """The migrations make the tables that the code describes."""
 
+import json
 import subprocess
 import sys
 
+import psycopg
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError
 
 from core import migrate
 from core.database import Database
@@ -55,3 +59,49 @@ def test_the_first_migration_can_be_undone(tmp_path):
         command.downgrade(config, "base")
     assert inspect(database.engine).get_table_names() == ["alembic_version"]
     database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def first_schema(request, tmp_path):
+    """A database as the first release made it."""
+    if request.param == "sqlite":
+        settings = Settings(data_dir=tmp_path)
+    else:
+        url = request.getfixturevalue("postgres_url")
+        with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute("create database first_schema")
+        settings = Settings(database_url=url.replace("/postgres", "/first_schema"))
+    database = Database(settings)
+    config = migrate.make_config()
+    with database.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    yield database
+    database.close()
+
+
+def test_a_job_of_the_first_release_keeps_its_events_and_stays_the_papers(first_schema):
+    stamps = "'2026-01-01', '2026-01-01'"
+    with first_schema.engine.begin() as connection:
+        for statement in (
+            "insert into datasets (id, name, state, attempt, failed_attempts, send_count, created_at, updated_at) "
+            f"values ('ds_1', 'photos', 'ready', 0, 0, 0, {stamps})",
+            "insert into jobs (id, state, phase, teacher, options, dataset_id, event_count, attempt, failed_attempts, "
+            "send_count, created_at, updated_at) "
+            f"values ('job_1', 'running', 'merging', '{{}}', '{{\"r\"\\: 3}}', 'ds_1', 1, 1, 0, 0, {stamps})",
+            "insert into job_events (job_id, seq, created_at, level, type, message, data, attempt) "
+            "values ('job_1', 1, '2026-01-01', 'info', 'log', 'hello', '{}', 1)",
+        ):
+            connection.execute(text(statement))
+    migrate.upgrade(first_schema.engine)
+    with first_schema.engine.begin() as connection:
+        given, options, phase = connection.execute(text("select given, options, phase from jobs")).one()
+        given, options = (json.loads(each) if isinstance(each, str) else each for each in (given, options))
+        assert (given, phase) == ({"r": 3}, "merging")
+        assert options == {"r": 3, "method": "wecolora", "recipe": "paper"}
+        assert connection.execute(text("select message from job_events")).scalars().all() == ["hello"]
+        connection.execute(text("update jobs set phase = 'preparing'"))
+    for wrong in ("phase = 'dancing'", "state = 'asleep'", "dataset_id = 'ds_2'"):
+        with pytest.raises(IntegrityError), first_schema.engine.begin() as connection:
+            connection.execute(text(f"update jobs set {wrong}"))
+    assert _differences(first_schema) == []

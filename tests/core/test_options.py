@@ -1,5 +1,8 @@
 """Options, their ranges, and that the engine takes what the service lets through."""
 
+from enum import StrEnum
+from typing import Literal, get_args, get_origin
+
 import pytest
 
 import wecolora
@@ -7,7 +10,11 @@ from core.broker import celery_config
 from core.catalogue import load_catalogue
 from core.errors import UnknownTeacher, UnsupportedTeacher
 from core.options import JobOptions, TrainingOptions, allowed_values
+from core.recipes import FILE, check_combinations, complete_options, given_options
 from core.settings import Settings
+from tools.make_engine_options import describe_options, dump
+from wecolora.combinations import check_combinations as wecolora_combinations
+from wecolora.errors import OutOfRange
 
 EXTREMES = [
     {},
@@ -23,7 +30,20 @@ EXTREMES = [
     },
     {"layers": [0, 2, 4], "policy": "first-of-group", "loss_place": "after-norm", "precision": "fp32"},
     {"few_shot_ratio": 0.001, "weight_decay": 1, "accumulate": 1024, "image_size": 4096, "device": "cpu"},
+    {"refit_views": 1000, "refit_ridge": 1e6, "lora_alpha": 1e6, "cls_weight": 1e6, "block_weight": 1e6},
+    {"views": 1000, "smallest_crop": 1, "mask_ratio": 0.999, "normalise_targets": True, "epochs": 0},
 ]
+# Names that users know from the paper.
+ENGINE_NAMES = {"r": "compression_factor", "k": "lora_rank", "lr": "learning_rate"}
+
+
+def choices(annotation):
+    """What a field chooses between: the values of an enum, or of a Literal."""
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return [str(choice) for choice in annotation]
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [choice for part in get_args(annotation) for choice in choices(part)]
 
 
 @pytest.mark.parametrize("values", EXTREMES)
@@ -33,10 +53,77 @@ def test_the_engine_takes_whatever_the_service_accepts(values):
     assert (config.compression_factor, config.lora_rank) == (stored.r, stored.k)
 
 
-def test_defaults_are_those_of_the_engine():
-    # The service writes the rank that it chose into the job; the engine chooses the same when it is left open.
-    rank = wecolora.DistillConfig().rank(768)
-    assert wecolora.DistillConfig(**JobOptions().to_engine()) == wecolora.DistillConfig(lora_rank=rank)
+def test_the_service_offers_every_option_of_the_engine_with_the_same_choices():
+    ours = {ENGINE_NAMES.get(name, name): field for name, field in JobOptions.model_fields.items()}
+    theirs = wecolora.DistillConfig.model_fields
+    assert set(ours) == set(theirs), "a new option is one line in core/options.py"
+    for name, field in theirs.items():
+        assert choices(ours[name].annotation) == choices(field.annotation), name
+
+
+METHODS_AND_RECIPES = [
+    {},
+    {"recipe": "paper"},
+    {"recipe": "instant"},
+    {"method": "kd"},
+    {"method": "weco-kd", "recipe": "best"},
+    {"method": "dmae", "mask_ratio": 0.5},
+    {"recipe": "best", "init": "copy", "epochs": 3, "lr": None},
+]
+
+
+@pytest.mark.parametrize("given", METHODS_AND_RECIPES)
+def test_unset_options_come_to_what_the_engine_makes_of_them(given):
+    completed = complete_options(given_options(TrainingOptions(**given)), lora_rank=8)
+    assert check_combinations(completed) == []
+    config = wecolora.DistillConfig.model_validate({**given, "lora_rank": 8})
+    assert wecolora.DistillConfig(**completed.to_engine()) == config
+    assert completed.recipe == config.recipe
+    for name, value in completed.model_dump(mode="json").items():
+        assert value == config.model_dump(mode="json")[ENGINE_NAMES.get(name, name)], name
+
+
+COMBINATIONS = [
+    ({"method": "kd", "epochs": 0}, "epochs"),
+    ({"method": "weco-kd", "epochs": 0, "recipe": "best"}, "epochs"),
+    ({"method": "deit", "recipe": "instant"}, "recipe"),
+    ({"method": "kd", "init": "closed-form"}, "init"),
+    ({"method": "kd", "recipe": "best"}, None),
+    ({"recipe": "paper", "refit_views": 3}, "refit_views"),
+    ({"recipe": "best", "refit_views": 3}, None),
+    ({"init": "copy", "refit_ridge": 0.1}, "refit_ridge"),
+    ({"method": "weco-kd", "adapter": "dora"}, "adapter"),
+    ({"method": "weco-kd", "adapter": "lora"}, None),
+    ({"method": "kd", "lora_alpha": 16}, "lora_alpha"),
+    ({"pseudo_labels": "soft"}, "pseudo_labels"),
+    ({"method": "deit", "pseudo_labels": "soft"}, None),
+    ({"mask_ratio": 0.5}, "mask_ratio"),
+    ({"method": "weco", "epochs": 0}, None),
+    ({"epochs": 0}, None),
+    ({"method": "kd", "k": 8}, None),
+]
+
+
+@pytest.mark.parametrize(("given", "field"), COMBINATIONS)
+def test_service_and_engine_refuse_the_same_combinations(given, field):
+    problems = check_combinations(complete_options(given, lora_rank=8))
+    renamed = {ENGINE_NAMES.get(name, name): value for name, value in given.items()}
+    config = wecolora.DistillConfig.model_validate(renamed)
+    if field is None:
+        assert problems == []
+        wecolora_combinations(config)
+        return
+    (problem,) = problems
+    assert (problem.field, problem.input) == (field, given[field])
+    with pytest.raises(OutOfRange, match=f"^{field} is .*: it must be {problem.allowed}") as caught:
+        wecolora_combinations(config)
+    assert problem.message in str(caught.value)
+
+
+def test_the_committed_file_is_what_the_engine_says():
+    assert FILE.read_text(encoding="utf-8") == dump(describe_options()), (
+        "run python -m tools.make_engine_options"
+    )
 
 
 def test_every_option_has_a_range_in_words_and_a_description():
