@@ -1,10 +1,10 @@
 """``wecolora distill``."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -13,22 +13,21 @@ from wecolora import errors
 from wecolora.cli.common import (
     Architecture,
     AsJson,
-    DeviceOption,
-    ImageSize,
     Mean,
     Std,
     Teacher,
     cost_rows,
     errors_become_exit_codes,
-    numbers,
     print_json,
     progress_bar,
     stop_on_signals,
     triple,
 )
-from wecolora.config import DistillConfig, explain, load_line
+from wecolora.cli.options import make_config, takes_settings
+from wecolora.config import OPTION_NAMES
 
 
+@takes_settings
 def distill(
     images: Annotated[
         Path, typer.Argument(help="Folder of unlabelled images, searched with its subfolders.")
@@ -37,68 +36,17 @@ def distill(
     out: Annotated[
         Path, typer.Option(help="Folder for student/, adapter.safetensors, metrics.jsonl, report.json.")
     ],
-    r: Annotated[int, typer.Option("--r", help="Depth reduction: the student has floor(L / r) blocks.")] = 2,
-    k: Annotated[
-        int | None, typer.Option("--k", help="LoRA rank; 128, or the most that the teacher admits.")
-    ] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the images.")] = 10,
-    lr: Annotated[
-        float | None,
-        typer.Option(help="Peak learning rate; 1e-3 for r up to 2, else 1e-4.", show_default=False),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Images in a micro-batch; up to 128, by the number of images.")
-    ] = None,
-    accumulate: Annotated[int, typer.Option(help="Micro-batches in an optimiser step.")] = 1,
-    image_size: ImageSize = None,
-    policy: Annotated[
-        str, typer.Option(help="Which block of every r is kept: last-of-group or first-of-group.")
-    ] = "last-of-group",
-    layers: Annotated[
-        str | None, typer.Option(help="Explicit blocks to keep, from 0: 1,3,5. Overrides --r and --policy.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of subset, order, augmentation and initialisation.")] = 0,
-    device: DeviceOption = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
-    few_shot_ratio: Annotated[float, typer.Option(help="Share of the images that is used, in (0, 1].")] = 1.0,
-    warmup_epochs: Annotated[
-        float | None, typer.Option(help="Linear warm-up; a fifth of the epochs.")
-    ] = None,
-    weight_decay: Annotated[float, typer.Option(help="Of AdamW.")] = 0.05,
-    loss_place: Annotated[
-        str, typer.Option(help="Compare tokens before-norm or after-norm (the final norm).")
-    ] = "before-norm",
     architecture: Architecture = None,
     mean: Mean = None,
     std: Std = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
     checkpoint_seconds: Annotated[float, typer.Option(help="Between checkpoints.", min=0)] = 60.0,
     as_json: AsJson = False,
+    **settings: object,
 ) -> None:
     """Distil TEACHER into a student of a fraction of its depth, on unlabelled IMAGES."""
-    options: dict[str, object] = {
-        "compression_factor": r,
-        "lora_rank": k,
-        "policy": policy,
-        "layers": numbers("layers", layers, int),
-        "epochs": epochs,
-        "learning_rate": lr,
-        "warmup_epochs": warmup_epochs,
-        "weight_decay": weight_decay,
-        "batch_size": batch_size,
-        "accumulate": accumulate,
-        "image_size": image_size,
-        "seed": seed,
-        "device": device,
-        "precision": precision,
-        "few_shot_ratio": few_shot_ratio,
-        "loss_place": loss_place,
-    }
     with errors_become_exit_codes(), stop_on_signals() as stopped, progress_bar() as show:
-        try:
-            config = DistillConfig.model_validate(options)
-        except ValidationError as error:
-            raise explain(error) from error
+        config = make_config(settings)
 
         def on_progress(progress: "wecolora.Progress") -> None:
             show(progress)
@@ -124,14 +72,42 @@ def _print_report(report: dict[str, Any], out: Path) -> None:
     table = Table("", "teacher", "student", title="teacher against student")
     for row in cost_rows([report["teacher"], report["student"]]):
         table.add_row(*row)
-    console = Console()
+    console = Console(highlight=False)
     console.print(table)
-    training = report["training"]
-    console.print(
-        f"{training['optimiser_steps']} optimiser steps on {report['images']['used']} images; loss "
-        f"{training['initial_loss']:.4f} → {training['final_loss']:.4f}"
+    for line in _account(report):
+        console.print(line, markup=False, soft_wrap=True)
+    student = out / "student"
+    line = f"The student lies in {student}: {report['student']['delivered']}. Load it with"
+    console.print(line, markup=False, soft_wrap=True)
+    # The report's own line is for a reader who stands in the output folder.
+    load = report["load"].replace('student"', f'{student}"')
+    console.print(f"    {load}", soft_wrap=True, markup=False)
+
+
+def _account(report: dict[str, Any]) -> Iterator[str]:
+    """What was done, a line each: method and recipe, blocks, closed form, training, skipped images."""
+    recipe, training = report["recipe"], report["training"]
+    changed = ", ".join(
+        f"{OPTION_NAMES.get(name, name)} {_plain(report['config'][name])}" for name in recipe["changed"]
     )
+    yield f"Method {report['method']}, recipe {recipe['name']}" + (f" with {changed}." if changed else ".")
+    yield f"Blocks kept, from 0: {', '.join(map(str, report['student']['blocks']))}."
+    if report["refit"]:
+        last = report["refit"][-1]
+        yield (
+            f"Closed form: {len(report['refit'])} blocks refitted; L1 from the teacher after the last block "
+            f"{last['l1_before']:.4f} → {last['l1_after']:.4f}."
+        )
+    if training["initial_loss"] is None:
+        yield f"No training; {report['images']['used']} images."
+    else:
+        yield (
+            f"{training['optimiser_steps']} optimiser steps on {report['images']['used']} images; loss "
+            f"{training['initial_loss']:.4f} → {training['final_loss']:.4f}."
+        )
     for skipped in report["images"]["skipped"]:
-        console.print(f"skipped {skipped['path']}: {skipped['reason']}", markup=False)
-    console.print(f"The student lies in {out / 'student'}. Load it with", soft_wrap=True)
-    console.print(f"    {load_line(str(out / 'student'))}", soft_wrap=True, markup=False)
+        yield f"skipped {skipped['path']}: {skipped['reason']}"
+
+
+def _plain(value: object) -> object:
+    return "unset" if value is None else value
