@@ -11,8 +11,20 @@ if TYPE_CHECKING:
     from wecolora import errors
     from wecolora.architectures import TransformerLayout, describe_transformer
     from wecolora.blocks import copy_weights, select_blocks
-    from wecolora.config import BlockPolicy, DistillConfig, LossPlace
+    from wecolora.choices import (
+        Adapter,
+        BlockPolicy,
+        Initialisation,
+        LoraInit,
+        LossPlace,
+        Method,
+        Recipe,
+        TokenLoss,
+    )
+    from wecolora.closed_form import BlockFit, refit_blocks
+    from wecolora.config import DistillConfig
     from wecolora.cost import ModelCost, count_gmacs, inspect_model, inspect_models
+    from wecolora.directions import input_directions
     from wecolora.distillation import DistillResult, distill
     from wecolora.evaluation.comparison import Difference, Evaluation, evaluate
     from wecolora.evaluation.features import extract_features
@@ -21,27 +33,44 @@ if TYPE_CHECKING:
     from wecolora.evaluation.probe import ProbeResult, knn_score, linear_probe, probe_features
     from wecolora.evaluation.readers import read_labelled
     from wecolora.export import export_adapter, export_student, load_adapter
-    from wecolora.lora import add_lora, merge_lora
+    from wecolora.lora import Pairs, add_lora, merge_lora
     from wecolora.losses import feature_l1
+    from wecolora.pictures.job import PageInputs, WrittenPage, write_report_page
+    from wecolora.pictures.ranks import write_rank_picture
     from wecolora.progress import Progress
+    from wecolora.sweep import SweepResult, SweepRow, run_sweep
     from wecolora.teachers import TeacherSpec, load_teacher
+    from wecolora.throughput import BatchCost
 
 __all__ = [
+    "Adapter",
+    "BatchCost",
+    "BlockFit",
     "BlockPolicy",
     "Difference",
     "DistillConfig",
     "DistillResult",
     "Evaluation",
+    "Initialisation",
     "LabelledImages",
     "LabelledSet",
+    "LoraInit",
     "LossPlace",
+    "Method",
     "ModelCost",
+    "PageInputs",
+    "Pairs",
     "ProbeProtocol",
     "ProbeResult",
     "Progress",
+    "Recipe",
     "SetFormat",
+    "SweepResult",
+    "SweepRow",
     "TeacherSpec",
+    "TokenLoss",
     "TransformerLayout",
+    "WrittenPage",
     "add_lora",
     "copy_weights",
     "count_gmacs",
@@ -53,6 +82,7 @@ __all__ = [
     "export_student",
     "extract_features",
     "feature_l1",
+    "input_directions",
     "inspect_model",
     "inspect_models",
     "knn_score",
@@ -62,13 +92,29 @@ __all__ = [
     "merge_lora",
     "probe_features",
     "read_labelled",
+    "refit_blocks",
+    "run_sweep",
     "select_blocks",
+    "write_rank_picture",
+    "write_report_page",
 ]
 
 _HOMES = {
     "architectures": ("TransformerLayout", "describe_transformer"),
     "blocks": ("copy_weights", "select_blocks"),
-    "config": ("BlockPolicy", "DistillConfig", "LossPlace"),
+    "choices": (
+        "Adapter",
+        "BlockPolicy",
+        "Initialisation",
+        "LoraInit",
+        "LossPlace",
+        "Method",
+        "Recipe",
+        "TokenLoss",
+    ),
+    "closed_form": ("BlockFit", "refit_blocks"),
+    "config": ("DistillConfig",),
+    "directions": ("input_directions",),
     "cost": ("ModelCost", "count_gmacs", "inspect_model", "inspect_models"),
     "distillation": ("DistillResult", "distill"),
     "evaluation.comparison": ("Difference", "Evaluation", "evaluate"),
@@ -77,11 +123,15 @@ _HOMES = {
     "evaluation.options": ("ProbeProtocol", "SetFormat"),
     "evaluation.probe": ("ProbeResult", "knn_score", "linear_probe", "probe_features"),
     "evaluation.readers": ("read_labelled",),
+    "pictures.job": ("PageInputs", "WrittenPage", "write_report_page"),
+    "pictures.ranks": ("write_rank_picture",),
     "progress": ("Progress",),
+    "sweep": ("SweepResult", "SweepRow", "run_sweep"),
     "export": ("export_adapter", "export_student", "load_adapter"),
-    "lora": ("add_lora", "merge_lora"),
+    "lora": ("Pairs", "add_lora", "merge_lora"),
     "losses": ("feature_l1",),
     "teachers": ("TeacherSpec", "load_teacher"),
+    "throughput": ("BatchCost",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

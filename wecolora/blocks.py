@@ -26,26 +26,34 @@ def select_blocks(
 
     ``last-of-group`` is the paper's text: block r·l counted from 1, for l = 1 … floor(L / r). ``first-of-group`` is
     what the authors' public code does: blocks 0, r, 2r, … counted from 0. Both give floor(L / r) blocks here; the
-    authors' code gives one more when r does not divide L, which contradicts the paper's own depth.
+    authors' code gives one more when r does not divide L, which contradicts the paper's own depth. ``both-ends`` is
+    ours: as many blocks, evenly spread from the first, which reads the embeddings, to the last, whose tokens are
+    compared.
 
     Args:
         depth: number of teacher blocks L.
         compression_factor: depth reduction r, 1 to L.
-        policy: which block of each group to keep.
+        policy: which blocks to keep; ``measured`` needs images (`measure_blocks`).
 
     Returns:
         Indices of the kept blocks, counted from 0, in ascending order.
 
     Raises:
-        OutOfRange: when r is not between 1 and L, or the policy is unknown.
+        OutOfRange: when r is not between 1 and L, or the policy is unknown or needs images.
     """
     blocks = student_depth(depth, compression_factor)
-    try:
-        chosen = BlockPolicy(policy)
-    except ValueError:
-        raise OutOfRange("policy", str(policy), " or ".join(BlockPolicy)) from None
-    offset = compression_factor - 1 if chosen is BlockPolicy.LAST_OF_GROUP else 0
-    return tuple(compression_factor * group + offset for group in range(blocks))
+    match str(policy):
+        case BlockPolicy.LAST_OF_GROUP:
+            return tuple(compression_factor * (group + 1) - 1 for group in range(blocks))
+        case BlockPolicy.FIRST_OF_GROUP:
+            return tuple(compression_factor * group for group in range(blocks))
+        case BlockPolicy.BOTH_ENDS if blocks == 1:
+            return (depth - 1,)
+        case BlockPolicy.BOTH_ENDS:
+            return tuple(round(number * (depth - 1) / (blocks - 1)) for number in range(blocks))
+        case other:
+            known = [each for each in BlockPolicy if each is not BlockPolicy.MEASURED]
+            raise OutOfRange("policy", other, " or ".join(known))
 
 
 def check_layers(depth: int, layers: Sequence[int]) -> tuple[int, ...]:

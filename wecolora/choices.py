@@ -28,10 +28,15 @@ class Recipe(StrEnum):
 
 
 class BlockPolicy(StrEnum):
-    """Which block of every group of r blocks is kept; ``measured`` chooses by the effect on the images given."""
+    """Which blocks are kept.
+
+    One of every group of r blocks; or as many, evenly spread from the first block to the last; or those that the images
+    given need most.
+    """
 
     LAST_OF_GROUP = "last-of-group"
     FIRST_OF_GROUP = "first-of-group"
+    BOTH_ENDS = "both-ends"
     MEASURED = "measured"
 
 

@@ -14,13 +14,13 @@ _PAPER: dict[str, object] = {
 }
 
 _BEST: dict[str, object] = {
-    "policy": BlockPolicy.FIRST_OF_GROUP,
+    "policy": BlockPolicy.BOTH_ENDS,
     "init": Initialisation.CLOSED_FORM,
     "learning_rate": 1e-3,
 }
 
 _INSTANT: dict[str, object] = {
-    "policy": BlockPolicy.FIRST_OF_GROUP,
+    "policy": BlockPolicy.BOTH_ENDS,
     "init": Initialisation.CLOSED_FORM,
     "epochs": 0,
 }

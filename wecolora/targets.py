@@ -7,6 +7,8 @@ from torch import Tensor
 
 from wecolora.objectives import Key
 
+# Kept targets may take so much; where all do not fit, none is kept.
+MEMORY_BYTES = 2 * 1024**3
 _MOST_IN_HALF_PRECISION = torch.finfo(torch.float16).max
 
 
@@ -18,12 +20,10 @@ class TargetCache:
 
     Args:
         views: different views that the run shows, all images together; 0 keeps and rounds nothing.
-        memory_bytes: that the kept targets may take; where all do not fit, none is kept.
     """
 
-    def __init__(self, views: int, memory_bytes: int = 2 * 1024**3) -> None:
+    def __init__(self, views: int) -> None:
         self.views = views
-        self.memory_bytes = memory_bytes
         self._kept: dict[Key, tuple[Tensor, ...]] = {}
 
     def get(
@@ -44,7 +44,7 @@ class TargetCache:
             return tuple(torch.stack(column).to(device).float() for column in columns)
         targets = tuple(_rounded(target) for target in compute())
         size = sum(target[0].numel() * target.element_size() for target in targets)
-        if size * self.views <= self.memory_bytes:
+        if size * self.views <= MEMORY_BYTES:
             rows = zip(*(target.cpu().unbind() for target in targets), strict=True)
             # Cloned, or one kept row would hold its whole batch.
             self._kept.update(

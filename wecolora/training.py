@@ -142,6 +142,7 @@ class Trainer:
     def state(self) -> dict[str, Tensor]:
         """Trainable and computed tensors, AdamW's moments and the history, by name, on the CPU."""
         tensors = {f"trainable.{name}": parameter.detach() for name, parameter in self.trainable.items()}
+        tensors |= {f"objective.{name}": buffer for name, buffer in self.objective.named_buffers()}
         everything = self.student.state_dict()
         tensors |= {f"computed.{name}": everything[name] for name in self.computed}
         for name, parameter in self.trainable.items():
@@ -164,6 +165,8 @@ class Trainer:
         everything = self.student.state_dict()
         for name in self.computed:
             everything[name].copy_(tensors[f"computed.{name}"])
+        for name, buffer in self.objective.named_buffers():
+            buffer.copy_(tensors[f"objective.{name}"])
         for name, parameter in self.trainable.items():
             parameter.copy_(tensors[f"trainable.{name}"])
             moments = {key: tensors.get(f"adamw.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
