@@ -433,3 +433,34 @@ class AttentionUnavailable(WecoloraError):
             f"the attention of {architecture} cannot be drawn: {reason}. Leave the images out; everything else of the "
             "report works."
         )
+
+
+class MethodDoesNotFit(WecoloraError):
+    """The teacher is a fine teacher, but not for this method."""
+
+    code = "method_does_not_fit"
+    field = "method"
+
+    def __init__(self, method: str, architecture: str, reason: str) -> None:
+        self.method = method
+        self.architecture = architecture
+        self.reason = reason
+        super().__init__(
+            f"{method} does not fit {architecture}: {reason}. Choose another method (wecolora and weco-kd fit every "
+            "teacher), or a plain vision transformer as the teacher."
+        )
+
+
+class TooFewImagesToCluster(WecoloraError):
+    """Pseudo-labels are found by clustering the images, and there are too few to tell apart."""
+
+    code = "too_few_images_to_cluster"
+    field = "images"
+
+    def __init__(self, found: int, required: int) -> None:
+        self.found = found
+        self.required = required
+        super().__init__(
+            f"the teacher has no classes, so the images are clustered for pseudo-labels: that needs at least "
+            f"{required} images, and there are {found}. Add images, or choose another method."
+        )

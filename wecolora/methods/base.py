@@ -9,7 +9,7 @@ from torch import nn
 
 from wecolora.architectures import TransformerLayout
 from wecolora.closed_form import BlockFit
-from wecolora.config import DistillConfig
+from wecolora.config import DistillConfig, load_line
 from wecolora.export import export_student
 from wecolora.images import AugmentedImages
 from wecolora.objectives import Objective
@@ -74,6 +74,8 @@ class Preparation:
         lora_rank: k, where the method has pairs.
         export: writes the delivered network to a folder, with its provenance; by default a folder that timm loads.
         delivers: what that folder holds, in words.
+        in_training: what a step runs of the student's side, where that is not the student itself; its cost is reported.
+        load: the line of Python that loads the delivered folder, given its path.
     """
 
     student: nn.Module
@@ -84,3 +86,5 @@ class Preparation:
     lora_rank: int | None = None
     export: Callable[[nn.Module, Path, Mapping[str, object]], Path] = export_student
     delivers: str = "a timm folder"
+    in_training: nn.Module | None = None
+    load: Callable[[str], str] = load_line
