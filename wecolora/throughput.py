@@ -4,7 +4,6 @@ Legend: B images in a batch, S side of the network's square input.
 """
 
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +20,8 @@ Source = nn.Module | TeacherSpec | str | Path
 
 DEFAULT_BATCH_SIZES = (1, 8, 32)
 LARGEST_BATCH = 4096
+# What torch's CPU allocator says, on POSIX and on Windows.
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
 _LEAST_RUNS = 3
 _MOST_RUNS = 20
 
@@ -77,7 +78,7 @@ def measure_batches(
     if device.type == "cuda":
         memory = [_cuda_memory(model, device, batch_sizes) for model in models]
     else:
-        memory = [_process_memory(source, batch_sizes) for source in sources]
+        memory = _process_memory(sources, batch_sizes)
     costs: list[list[BatchCost]] = [[] for _ in models]
     for index, batch_size in enumerate(batch_sizes):
         fitting = [number for number, peaks in enumerate(memory) if peaks[index] != 0]
@@ -139,7 +140,9 @@ def _enough(times: Sequence[Sequence[float]], seconds: float) -> bool:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch's says that memory did not suffice; on the CPU it has no class of its own."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "not enough memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        words in str(error) for words in _OUT_OF_MEMORY
+    )
 
 
 @torch.inference_mode()
@@ -161,14 +164,17 @@ def _cuda_memory(model: nn.Module, device: torch.device, batch_sizes: Sequence[i
     return peaks
 
 
-def _process_memory(source: Source, batch_sizes: Sequence[int]) -> list[int | None]:
+def _process_memory(sources: Sequence[Source], batch_sizes: Sequence[int]) -> list[list[int | None]]:
     """Bytes at the peak of each batch size; 0 where the measuring process died of it, None where it is not known."""
-    if isinstance(source, nn.Module) or sys.platform != "linux":
-        return [None] * len(batch_sizes)
-    spec = source if isinstance(source, TeacherSpec) else TeacherSpec(str(source))
-    from wecolora.peak_memory import command, read_answers
+    unknown: list[int | None] = [None] * len(batch_sizes)
+    specs = [
+        source if isinstance(source, TeacherSpec) else TeacherSpec(str(source))
+        for source in sources
+        if not isinstance(source, nn.Module)
+    ]
+    if not specs or not batch_sizes or sys.platform != "linux":
+        return [unknown] * len(sources)
+    from wecolora.peak_memory import measure_peaks
 
-    done = subprocess.run(command(spec, batch_sizes), capture_output=True, text=True, check=False)
-    peaks: list[int | None] = list(read_answers(done.stdout))
-    killed = done.returncode < 0
-    return [*peaks, *[0 if killed else None] * (len(batch_sizes) - len(peaks))]
+    measured = iter(measure_peaks(specs, batch_sizes))
+    return [unknown if isinstance(source, nn.Module) else next(measured) for source in sources]

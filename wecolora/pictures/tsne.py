@@ -263,7 +263,7 @@ def _principal_components(features: Floats) -> Floats:
     wanted = min(_COMPONENTS, *features.shape)
     centred = features.astype(float) - features.mean(axis=0, dtype=float)
     if not centred.any():
-        return centred[:, :wanted]
+        return np.zeros((len(features), wanted))
     reduced: Floats = PCA(wanted, svd_solver="covariance_eigh").fit_transform(centred)
     return reduced
 
