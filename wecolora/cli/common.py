@@ -136,3 +136,13 @@ def cost_rows(costs: list[dict[str, Any]]) -> Iterator[list[str]]:
     yield ["GMACs", *(f"{cost['gmacs']:.3f}" for cost in costs)]
     yield [f"latency on {costs[0]['device']}, ms", *(f"{cost['latency_ms']:.1f}" for cost in costs)]
     yield ["file, MB", *(f"{cost['file_size_bytes'] / 1e6:.1f}" for cost in costs)]
+    for number, batch in enumerate(costs[0].get("batches") or ()):
+        size = batch["batch_size"]
+        rows = [cost["batches"][number] for cost in costs]
+        yield [f"images a second, batch of {size}", *(_known(row["images_per_second"], 1) for row in rows)]
+        yield [f"peak memory, MB, batch of {size}", *(_known(row["peak_memory_bytes"], 1e-6) for row in rows)]
+
+
+def _known(value: float | None, factor: float) -> str:
+    """A number, or a dash where it could not be measured."""
+    return "–" if value is None else f"{value * factor:,.1f}"

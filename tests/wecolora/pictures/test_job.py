@@ -1,0 +1,79 @@
+"""The page of a real run."""
+
+import json
+
+import pytest
+
+from tests.wecolora.conftest import run, write_images
+from tests.wecolora.pictures.test_page import read
+from tests.wecolora.test_probe import write_classes
+from wecolora import PageInputs, TeacherSpec, errors, write_report_page
+
+
+@pytest.fixture
+def finished(teacher_folder, images, tmp_path):
+    """A run's folder."""
+    run(teacher_folder, images, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_the_run_alone_gives_curves_and_says_what_would_bring_the_rest(teacher_folder, images, tmp_path):
+    (images / "broken <i>.png").write_text("no image")
+    run(teacher_folder, images, tmp_path / "run")
+    written = write_report_page(tmp_path / "run")
+    reader, text = read(written.page.read_text())
+    assert reader.tags.count("img") == 1
+    assert "6 → 3 blocks" in text
+    assert "broken <i>.png" in text
+    assert 'timm.create_model("local-dir:student", pretrained=True)' in text
+    assert sorted(path.name for path in written.files) == ["training.json", "training.png"]
+    remedies = " ".join(each.remedy for each in written.left_out)
+    assert all(option in remedies for option in ("--teacher", "--train", "--test", "--images"))
+
+
+def test_all_inputs_give_all_parts(finished, teacher_folder, tmp_path):
+    inputs = PageInputs(
+        teacher=TeacherSpec(str(teacher_folder)),
+        train=write_classes(tmp_path / "train", count=6),
+        test=write_classes(tmp_path / "test", count=4, seed=1),
+        images=tuple(sorted(write_images(tmp_path / "chosen", 2).iterdir())),
+        batch_sizes=(2,),
+        device="cpu",
+    )
+    written = write_report_page(finished, inputs)
+    assert written.left_out == ()
+    assert {path.name for path in written.files} == {
+        *(f"{key}.{kind}" for key in ("training", "tsne", "attention") for kind in ("png", "json")),
+        "cost.json",
+        "evaluation.json",
+    }
+    reader, text = read(written.page.read_text())
+    assert reader.tags.count("img") == 3
+    assert "100.0 % (100.0 to 100.0)" in text
+    assert "Inference by batch size" in text
+    maps = json.loads((finished / "pictures" / "tsne.json").read_text())
+    assert [model["name"] for model in maps["models"]] == ["teacher", "student"]
+    assert maps["files"][0] == "class0/0.png"
+    assert str(tmp_path) not in written.page.read_text(), "no path of this machine"
+
+
+def test_labels_to_test_on_alone_give_the_students_latent_space(finished, tmp_path):
+    written = write_report_page(finished, PageInputs(test=write_classes(tmp_path / "test", count=4)))
+    assert (finished / "pictures" / "tsne.png").is_file()
+    assert any("--train" in each.remedy for each in written.left_out)
+    maps = json.loads((finished / "pictures" / "tsne.json").read_text())
+    assert [model["name"] for model in maps["models"]] == ["student"]
+    assert len(maps["files"]) == 12
+
+
+def test_what_cannot_be_used_is_refused_and_no_page_is_written(finished, tmp_path):
+    with pytest.raises(errors.NoRun, match="no readable report"):
+        write_report_page(tmp_path)
+    (tmp_path / "report.json").write_text("[]")
+    with pytest.raises(errors.NoRun):
+        write_report_page(tmp_path)
+    broken = tmp_path / "broken.png"
+    broken.write_text("no image")
+    with pytest.raises(errors.UnreadableImage):
+        write_report_page(finished, PageInputs(images=(broken,)))
+    assert not (finished / "report.html").exists()
