@@ -124,7 +124,7 @@ def watch(client: ServiceClient, job_id: str, console: Console) -> Json:
             data: dict[str, Any] = event["data"]
             if event["type"] == "metric":
                 # Events say which step it is; how many there will be, the job knows.
-                total = bar.tasks[task].total or client.get_job(job_id)["progress"]["total_steps"]
+                total = bar.tasks[task].total or _total_steps(client.get_job(job_id))
                 bar.update(task, completed=data["step"], total=total, loss=f"loss {data['loss']:.4f}")
             elif event["type"] in {"state", "phase"}:
                 bar.update(task, description=data.get("phase") or data["state"])
@@ -132,6 +132,12 @@ def watch(client: ServiceClient, job_id: str, console: Console) -> Json:
     if job["state"] != "succeeded":
         raise ServiceError(job["error"]["message"] if job["error"] else f"the job was {job['state']}")
     return job
+
+
+def _total_steps(job: Json) -> int | None:
+    """None between two phases, and while another attempt begins."""
+    progress = job["progress"] or {}
+    return progress.get("total_steps")
 
 
 def make_table(job: Json) -> Table:

@@ -20,6 +20,7 @@ from core.queries.events import append_events
 from core.queries.jobs import get_job
 from core.queries.teachers import find_teacher
 from core.states import EventLevel, EventType, JobState
+from wecolora.errors import NonFiniteLoss
 from worker.protocol import (
     CheckpointMessage,
     CheckpointRef,
@@ -125,9 +126,11 @@ class JobWork:
         self._discard(self._checkpoint_prefix)
 
     def fail(self, error: JobError) -> None:
-        """End the job for good."""
+        """End the job for good; what was learnt before a training diverged is kept."""
         self._write(lambda s: leases.fail(s, self._claim, error))
-        self._discard(self._attempt_prefix, self._checkpoint_prefix)
+        self._discard(self._attempt_prefix)
+        if error.code != NonFiniteLoss.code:
+            self._discard(self._checkpoint_prefix)
 
     def cancel(self) -> None:
         """End the job because its owner asked for it."""

@@ -10,8 +10,14 @@ from pydantic import ValidationError
 from core.states import Phase
 from core.storage import Storage
 from wecolora import DistillConfig, DistillResult, Progress, TeacherSpec, distill
-from wecolora.config import explain
-from wecolora.errors import CheckpointMismatch, Interrupted, InvalidCheckpoint, OutOfMemory
+from wecolora.config import OPTION_NAMES, explain
+from wecolora.errors import (
+    CheckpointMismatch,
+    Interrupted,
+    InvalidCheckpoint,
+    NonFiniteLoss,
+    OutOfMemory,
+)
 from worker.childside import Worker
 from worker.fetch import Inputs, fetch_checkpoint
 from worker.progress import ProgressThrottle
@@ -41,6 +47,8 @@ class Pipeline:
     worker: Worker
     throttle: ProgressThrottle = field(default_factory=ProgressThrottle)
     phase: Phase = Phase.FETCHING
+    stored_step: int | None = None
+    """Of the checkpoint that the job's row names."""
 
     @property
     def out(self) -> Path:
@@ -53,7 +61,7 @@ class Pipeline:
         config = self._config()
         labelled = self._read_probe(config)
         resume = self._fetch_checkpoint()
-        self._enter(Phase.DISTILLING)
+        self._enter(Phase.PREPARING)
         result = self._distill(config, resume)
         report = dict(result.report)
         report["probe"] = self._probe(config, labelled)
@@ -92,6 +100,7 @@ class Pipeline:
         if checkpoint is None:
             return False
         if fetch_checkpoint(self.storage, checkpoint, self._checkpoint_file):
+            self.stored_step = checkpoint.step
             self._log(f"Resuming from step {checkpoint.step}.")
             return True
         self._log("The checkpoint is gone or damaged; starting anew.", warning=True)
@@ -140,16 +149,25 @@ class Pipeline:
                 if stopped.step:
                     self._store_checkpoint(self._checkpoint_file, stopped.step)
                 raise
+            except NonFiniteLoss as error:
+                # The engine names a file of this machine's scratch; the owner knows the job alone.
+                step = self.stored_step
+                kept = None if step is None else f"that of step {step}, which is kept with the job"
+                raise NonFiniteLoss(error.step, error.value, error.learning_rate, kept) from error
 
     def _on_progress(self, progress: Progress) -> None:
         if progress.checkpoint is not None:
             self._store_checkpoint(progress.checkpoint, progress.step)
-        if progress.phase == "distilling":
-            message = self.throttle.take(_progress_json(progress), progress.step, progress.total_steps)
+        if progress.phase in ("merging", "exporting"):
+            self._enter(Phase.MERGING)
+        else:
+            is_training = progress.phase == "distilling"
+            self._enter(Phase.DISTILLING if is_training else Phase.PREPARING)
+            message = self.throttle.take(
+                _progress_json(progress), progress.step, progress.total_steps, has_metrics=is_training
+            )
             if message is not None:
                 self.worker.send(message)
-        elif progress.phase in ("merging", "exporting"):
-            self._enter(Phase.MERGING)
         if self.worker.stop_requested:
             # Only between two steps is there a checkpoint that belongs to the step.
             raise Interrupted(progress.step if progress.phase == "distilling" else 0)
@@ -157,6 +175,7 @@ class Pipeline:
     def _store_checkpoint(self, file: Path, step: int) -> None:
         key = f"jobs/{self.spec.job_id}/checkpoints/{self.spec.attempt}/{step}.safetensors"
         stored = self.storage.put_file(key, file)
+        self.stored_step = step
         reference = CheckpointRef(key=key, sha256=stored.sha256, step=step)
         self.worker.send(CheckpointMessage(checkpoint=reference))
 
@@ -190,25 +209,35 @@ class Pipeline:
 
 
 def summarise(report: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """The table of a finished job: teacher against student, and how the training went."""
-    training, probe = report["training"], report["probe"] or {}
+    """The table of a finished job: teacher against student, what was done, and how the training went."""
+    training, student, probe = report["training"], report["student"], report["probe"] or {}
     table = {
         name: {"probe_accuracy": probe.get(name, {}).get("accuracy")}
         | {cost: report[name][cost] for cost in _COSTS}
         for name in ("teacher", "student")
     }
     return table | {
+        "method": report["method"],
+        "recipe": report["recipe"]["name"],
+        "changed": [OPTION_NAMES.get(name, name) for name in report["recipe"]["changed"]],
         "steps": training["optimiser_steps"],
+        "lr": training["peak_learning_rate"],
+        "batch_size": training["batch_size"],
+        "warmup_steps": training["warmup_steps"],
         "initial_loss": training["initial_loss"],
         "final_loss": training["final_loss"],
         "seconds": round(seconds, 2),
-        "trainable_parameters": report["student"]["trainable_parameters"],
-        "blocks": report["student"]["blocks"],
+        "trainable_parameters": student["trainable_parameters"],
+        "blocks": student["blocks"],
+        "refit": report["refit"],
+        "delivered": student["delivered"],
+        "load": report["load"],
     }
 
 
 def _progress_json(progress: Progress) -> dict[str, Any]:
     return {
+        "activity": progress.phase,
         "step": progress.step,
         "total_steps": progress.total_steps,
         "epoch": progress.epoch,

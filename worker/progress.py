@@ -19,15 +19,25 @@ class ProgressThrottle:
         self._row_at = self._metric_at = float("-inf")
         self._metric_step = float("-inf")
 
-    def take(self, progress: dict[str, Any], step: int, total_steps: int) -> ProgressMessage | None:
-        """The message for this step, or None when it is too soon."""
+    def take(
+        self, progress: dict[str, Any], step: int, total_steps: int, *, has_metrics: bool = True
+    ) -> ProgressMessage | None:
+        """The message for this step, or None when it is too soon.
+
+        Args:
+            progress: for the row.
+            step: that is done.
+            total_steps: of the phase.
+            has_metrics: whether the steps are a training's, which become events, too.
+        """
         now = self._clock()
         is_last = step >= total_steps
-        is_metric = is_last or (
+        is_due = (
             now - self._metric_at >= METRIC_SECONDS
             and (step - self._metric_step) * MOST_METRICS >= total_steps
         )
-        if not is_metric and now - self._row_at < ROW_SECONDS:
+        is_metric = has_metrics and (is_last or is_due)
+        if not is_metric and not is_last and now - self._row_at < ROW_SECONDS:
             return None
         self._row_at = now
         if is_metric:

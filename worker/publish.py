@@ -10,7 +10,6 @@ from core.storage import Storage
 from worker.protocol import ArtifactRef
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say: the same student gives the same bytes
-_STUDENT_FILES = ("config.json", "model.safetensors")
 _TYPES = {
     ".safetensors": "application/octet-stream",
     ".json": "application/json",
@@ -20,12 +19,12 @@ _TYPES = {
 
 
 def zip_student(student: Path, target: Path) -> None:
-    """Pack the timm folder as `student/`, without compression: weights do not compress."""
+    """Pack the folder as `student/`, without compression: weights do not compress."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as bundle:
-        for name in _STUDENT_FILES:
-            info = zipfile.ZipInfo(f"student/{name}", _EPOCH)
+        for path in sorted(each for each in student.rglob("*") if each.is_file()):
+            info = zipfile.ZipInfo(f"student/{path.relative_to(student).as_posix()}", _EPOCH)
             info.external_attr = 0o644 << 16
-            with (student / name).open("rb") as source, bundle.open(info, "w", force_zip64=True) as packed:
+            with path.open("rb") as source, bundle.open(info, "w", force_zip64=True) as packed:
                 while chunk := source.read(1 << 20):
                     packed.write(chunk)
 
@@ -37,6 +36,8 @@ def write_report(path: Path, report: Mapping[str, Any]) -> None:
 
 def store_artifacts(storage: Storage, out: Path, prefix: str) -> list[ArtifactRef]:
     """Store the files of a finished run under an attempt's prefix.
+
+    Not every method has all of them: without adapters there is no ``adapter.safetensors``.
 
     They can be downloaded only once the worker has published them with the success of the job.
     """
@@ -51,6 +52,8 @@ def store_artifacts(storage: Storage, out: Path, prefix: str) -> list[ArtifactRe
     }
     artifacts = []
     for name, path in files.items():
+        if not path.is_file():
+            continue
         stored = storage.put_file(f"{prefix}/{name}", path)
         artifacts.append(
             ArtifactRef(

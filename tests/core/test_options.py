@@ -12,7 +12,7 @@ from core.errors import UnknownTeacher, UnsupportedTeacher
 from core.options import JobOptions, TrainingOptions, allowed_values
 from core.recipes import FILE, check_combinations, complete_options, given_options
 from core.settings import Settings
-from tools.make_engine_options import describe_options, dump
+from tools.make_engine_options import DOCUMENT, describe_options, dump, with_table
 from wecolora.combinations import check_combinations as wecolora_combinations
 from wecolora.errors import OutOfRange
 
@@ -118,6 +118,13 @@ def test_service_and_engine_refuse_the_same_combinations(given, field):
     with pytest.raises(OutOfRange, match=f"^{field} is .*: it must be {problem.allowed}") as caught:
         wecolora_combinations(config)
     assert problem.message in str(caught.value)
+
+
+def test_the_document_has_every_option_as_it_is():
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert text == with_table(text, describe_options()), "run python -m tools.make_engine_options"
+    for name in JobOptions.model_fields:
+        assert f"| `{name}` |" in text
 
 
 def test_the_committed_file_is_what_the_engine_says():

@@ -57,7 +57,9 @@ def test_a_job_survives_the_death_of_its_trainer_and_of_its_worker(service: Serv
     waiting = start(service, images)
     assert service.post(f"/jobs/{waiting}/cancel", status=200)["state"] == "cancelled"
     assert service.post(f"/jobs/{waiting}/cancel", status=200)["state"] == "cancelled"
-    assert service.wait_for_end(undisturbed)["attempt"] == 1
+    whole = service.wait_for_end(undisturbed)
+    assert whole["attempt"] == 1
+    assert (whole["recipe"], whole["options"]["init"]) == ("best", "closed-form")
 
     job_id = start(service, images)
     wait_for_checkpoint(service, job_id, 20)

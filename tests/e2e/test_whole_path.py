@@ -69,9 +69,12 @@ def test_a_job_succeeds_and_its_table_compares_teacher_and_student(watched: dict
     assert job["state"] == "succeeded", job["error"]
     result = job["result"]
     assert set(result) == {
-        "teacher", "student", "steps", "initial_loss", "final_loss", "seconds", "trainable_parameters", "blocks",
+        "teacher", "student", "method", "recipe", "changed", "steps", "lr", "batch_size", "warmup_steps",
+        "initial_loss", "final_loss", "seconds", "trainable_parameters", "blocks", "refit", "delivered", "load",
     }  # fmt: skip
-    assert result["blocks"] == [1, 3, 5, 7, 9, 11]
+    assert (result["method"], result["recipe"]) == (job["method"], job["recipe"]) == ("wecolora", "best")
+    assert len(result["blocks"]) == len(result["refit"]) == 6
+    assert result["load"] == job["load"] == 'timm.create_model("local-dir:student", pretrained=True)'
     assert result["final_loss"] < result["initial_loss"]
     assert result["student"]["parameters"] < result["teacher"]["parameters"]
     assert result["student"]["gmacs"] < result["teacher"]["gmacs"]
@@ -88,7 +91,7 @@ def test_the_event_stream_tells_the_whole_story_in_order(service: Service, watch
     assert [int(event["id"]) for event in stream] == list(range(1, len(stream) + 1))
     assert [d["data"]["state"] for d in data if d["type"] == "state"] == ["queued", "running", "succeeded"]
     phases = [d["data"]["phase"] for d in data if d["type"] == "phase"]
-    assert phases == ["fetching", "distilling", "merging", "probing", "exporting", "publishing"]
+    assert phases == ["fetching", "preparing", "distilling", "merging", "probing", "exporting", "publishing"]
     metrics = [d["data"] for d in data if d["type"] == "metric"]
     assert {"step", "loss", "lr"} <= set(metrics[0])
     assert metrics[-1]["step"] == watched["job"]["result"]["steps"]
@@ -114,6 +117,20 @@ def test_the_downloaded_student_loads_in_timm_and_is_the_published_one(
     assert len(lines) == watched["job"]["result"]["steps"]
     report = json.loads(service.download(job_id, "report.json"))
     assert report["probe"]["student"]["classes"] == 10
+
+
+def test_a_job_without_training_succeeds_and_its_student_loads(
+    service: Service, watched: dict[str, Any], tmp_path: Path
+) -> None:
+    body = {"teacher": "sample-digits", "dataset_id": watched["images"], "recipe": "instant", "r": 3}
+    job = service.wait_for_end(service.post("/jobs", json=body)["id"])
+    assert job["state"] == "succeeded", job["error"]
+    result = job["result"]
+    assert (result["steps"], result["initial_loss"], result["final_loss"]) == (0, None, None)
+    assert job["progress"]["activity"] == "preparing"
+    phases = [event["data"]["phase"] for event in service.events(job["id"]) if event["type"] == "phase"]
+    assert phases == ["fetching", "preparing", "merging", "exporting", "publishing"]
+    assert len(load_student(service, job["id"], tmp_path).blocks) == 4
 
 
 def test_one_curl_line_starts_a_job(service: Service, digits: dict[str, bytes], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The command line, as real processes."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from typer.testing import CliRunner
 
 from tests.wecolora.conftest import SHAPE, make_teacher, write_images
 from tests.wecolora.test_probe import write_classes
+from wecolora.choices import BlockPolicy, Method, Recipe
 from wecolora.cli import app
+from wecolora.config import OPTION_NAMES, DistillConfig
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def command(*arguments):
 
 
 def call(*arguments):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=240, check=False)
 
 
 def options(folder, out, *more):
@@ -43,6 +46,8 @@ def options(folder, out, *more):
 def test_distill_probe_and_inspect_work_one_after_the_other(workplace):
     done = call(*options(workplace, "first"))
     assert done.returncode == 0, done.stderr
+    assert "Method wecolora, recipe best with epochs 2." in done.stdout or "recipe best." in done.stdout
+    assert "2 blocks refitted; L1 from the teacher" in done.stdout
     assert "10 optimiser steps on 40 images" in done.stdout
     assert 'timm.create_model("local-dir:' in done.stdout
 
@@ -59,8 +64,45 @@ def test_distill_probe_and_inspect_work_one_after_the_other(workplace):
     assert facts["file_size_bytes"] == (workplace / "first" / "student" / "model.safetensors").stat().st_size
 
 
+def test_a_run_without_training_says_so(workplace):
+    more = ("--epochs", 0, "--r", 4, "--k", 4)
+    instant = CliRunner().invoke(
+        app, [str(part) for part in options(workplace, "instant", "--recipe", "instant", *more)]
+    )
+    assert instant.exit_code == 0, instant.output
+    said = " ".join(instant.stdout.split())
+    assert "Method wecolora, recipe instant." in said
+    assert "1 blocks refitted" in said
+    assert "No training; 40 images." in said
+    assert 'timm.create_model("local-dir:' in said
+
+
+def test_a_baseline_takes_the_papers_recipe_and_tells_what_was_changed(workplace):
+    more = ("--method", "weco-kd", "--loss", "cosine", "--loss-place", "after-norm", "--normalise-targets")
+    done = CliRunner().invoke(app, [str(part) for part in options(workplace, "baseline", *more)])
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.stdout.split())
+    assert "Method weco-kd, recipe paper with epochs 2, loss cosine, loss_place after-norm." in said
+    assert "refitted" not in said
+    assert not (workplace / "baseline" / "adapter.safetensors").exists()
+
+
+def test_every_setting_is_an_option_with_help_in_a_panel():
+    shown = CliRunner().invoke(app, ["distill", "--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
+    for field in DistillConfig.model_fields:
+        flag = f"--{OPTION_NAMES.get(field, field).replace('_', '-')}"
+        (line,) = [line for line in shown.stdout.splitlines() if re.match(rf"│ +{flag} ", line)]
+        assert len(line.strip("│ ").split()) > 3, line
+    for panel in ("Basics", "Method", "Student", "Closed form", "Training", "Loss", "Machine"):
+        assert f"─ {panel} ─" in shown.stdout
+    assert "─ Others ─" not in shown.stdout, "say in wecolora/cli/options.py what the new option is for"
+    for choice in (*Method, *Recipe, *BlockPolicy, "1 to 1000", "instant: 0"):
+        assert choice in shown.stdout
+
+
 def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_student(workplace):
-    long = ("--epochs", 60)
+    long = ("--epochs", 40)
     whole = call(*options(workplace, "whole", *long))
     assert whole.returncode == 0, whole.stderr
     process = subprocess.Popen(
@@ -87,7 +129,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_student(workpla
 
     resumed = call(*options(workplace, "parts", *long, "--resume", "--json"))
     assert resumed.returncode == 0, resumed.stderr
-    assert 3 <= json.loads(resumed.stdout)["training"]["resumed_from_step"] < 300
+    assert 3 <= json.loads(resumed.stdout)["training"]["resumed_from_step"] < 200
     weights = [load_file(workplace / name / "student" / "model.safetensors") for name in ("whole", "parts")]
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
 
@@ -98,12 +140,27 @@ def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_student(workpla
         (("--r", 5), "r is 5: it must be from 1 to 4"),
         (("--r", 0), "r is 0: it must be at least 1"),
         (("--k", 49), "k is 49: it must be from 1 to 48"),
-        (("--epochs", 0), "epochs is 0: it must be at least 1"),
+        (("--epochs", -1), "epochs is -1: it must be at least 0"),
+        (("--epochs", 0, "--method", "kd"), "epochs is 0: it must be at least 1 (only wecolora"),
+        (("--recipe", "instant", "--method", "weco-kd"), "recipe is 'instant': it must be paper or best"),
+        (("--recipe", "grandma"), "recipe is 'grandma': it must be paper or best or instant"),
+        (("--method", "magic"), "method is 'magic': it must be wecolora or weco-kd or kd"),
+        (
+            ("--refit-views", 2, "--init", "copy"),
+            "refit_views is 2: it must be left out (only init closed-form",
+        ),
+        (("--mask-ratio", 0.5), "mask_ratio is 0.5: it must be left out (only method dmae"),
+        (("--mask-ratio", 1), "mask_ratio is 1.0: it must be more than 0 and less than 1"),
+        (("--loss", "l2"), "loss is 'l2': it must be l1 or smooth-l1 or cosine"),
+        (("--epochs", "many"), "Invalid value for '--epochs'"),
         (("--lr", 0), "lr is 0.0: it must be more than 0"),
         (("--batch-size", 0), "batch_size is 0: it must be at least 1"),
         (("--few-shot-ratio", 1.5), "few_shot_ratio is 1.5: it must be more than 0 and at most 1"),
         (("--precision", "fp8"), "precision is 'fp8': it must be auto or fp32 or bf16"),
-        (("--policy", "middle"), "policy is 'middle': it must be last-of-group or first-of-group"),
+        (
+            ("--policy", "middle"),
+            "policy is 'middle': it must be last-of-group or first-of-group or both-ends or measured",
+        ),
         (("--layers", "1,x"), "--layers is '1,x'"),
         (("--mean", "0.5,0.5"), "mean is [0.5, 0.5]: it must be three numbers from 0 to 1"),
         (("--layers", "1,1"), "layers is [1, 1]"),

@@ -76,6 +76,19 @@ def test_a_result_publishes_its_files_with_the_success(runtime: Runtime, play) -
     assert "Step 1 of 9, loss 0.5000." in messages(runtime, job)
 
 
+def test_a_training_that_diverged_fails_and_its_last_checkpoint_is_kept(runtime: Runtime, play) -> None:
+    kept = {}
+    for code in ("non_finite_loss", "out_of_range"):
+        job_id = add_job(runtime.database)
+        key = f"jobs/{job_id}/checkpoints/1/5.safetensors"
+        runtime.storage.put_bytes(key, b"weights")
+        job = play("checkpoint 5", f"error {code}", job_id=job_id)
+        assert (job.state, job.error["code"], job.checkpoint["step"]) == (JobState.FAILED, code, 5)
+        kept[code] = runtime.storage.list_keys(f"jobs/{job_id}/checkpoints")
+    assert [key.rpartition("/")[2] for key in kept["non_finite_loss"]] == ["5.safetensors"]
+    assert kept["out_of_range"] == []
+
+
 def test_a_killed_trainer_gives_the_job_back_with_a_hint_at_memory(runtime: Runtime, play) -> None:
     job = play("checkpoint 5", "print almost there\n", "kill")
     assert (job.state, job.failed_attempts, job.checkpoint["step"]) == (JobState.QUEUED, 1, 5)

@@ -16,12 +16,14 @@ from samples.digits import write_digits
 from wecolora.errors import OutOfMemory
 from worker.fetch import Inputs
 from worker.protocol import (
+    CheckpointMessage,
     CheckpointRef,
     DatasetRef,
     ErrorMessage,
     JobSpec,
     LogMessage,
     PhaseMessage,
+    ProgressMessage,
     ResultMessage,
 )
 from worker.trainer import distil
@@ -68,19 +70,26 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(tmp_path: Path, images: Path):
     storage = Storage.from_settings(Settings(data_dir=tmp_path))
 
-    def run(checkpoint: CheckpointRef | None = None, **options: Any) -> Recorder:
+    def run(
+        checkpoint: CheckpointRef | None = None,
+        checkpoint_seconds: float = 60,
+        beyond: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> Recorder:
         spec = JobSpec(
             job_id="job_1",
             attempt=1,
             teacher=TEACHER,
             teacher_sha256=None,
-            options=JobOptions(**{"r": 3, "k": 2, "epochs": 1, "batch_size": 8} | options),
+            options=JobOptions(**{"r": 3, "k": 2, "epochs": 1, "batch_size": 8} | options).model_copy(
+                update=beyond
+            ),
             dataset=DatasetRef(id="ds_1", report_key="r"),
             probe=None,
             checkpoint=checkpoint,
             scratch=tmp_path / "scratch",
             cache=tmp_path / "cache",
-            checkpoint_seconds=60,
+            checkpoint_seconds=checkpoint_seconds,
         )
         recorder = Recorder()
         source = str(Path(__file__).resolve().parents[2] / TEACHER.source)
@@ -95,10 +104,76 @@ def test_a_job_without_a_probe_leaves_the_accuracies_open(run) -> None:
     (result,) = recorder.all(ResultMessage)
     assert result.result["teacher"]["probe_accuracy"] is None
     assert result.result["student"]["probe_accuracy"] is None
-    assert (result.result["blocks"], result.result["steps"]) == ([2, 5, 8, 11], 3)
+    assert (result.result["method"], result.result["recipe"], result.result["steps"]) == (
+        "wecolora",
+        "best",
+        3,
+    )
+    assert result.result["load"] == 'timm.create_model("local-dir:student", pretrained=True)'
+    assert len(result.result["refit"]) == len(result.result["blocks"]) == 4
     phases = [message.phase.value for message in recorder.all(PhaseMessage)]
-    assert phases == ["distilling", "merging", "exporting", "publishing"]
+    assert phases == ["preparing", "distilling", "merging", "exporting", "publishing"]
     assert all(artifact.key.startswith("jobs/job_1/attempts/1/") for artifact in result.artifacts)
+
+
+def test_the_papers_recipe_copies_the_last_block_of_every_group(run) -> None:
+    (result,) = run(recipe="paper").all(ResultMessage)
+    assert (result.result["recipe"], result.result["blocks"]) == ("paper", [2, 5, 8, 11])
+    assert result.result["changed"] == ["epochs"]
+    assert result.result["refit"] == []
+
+
+def test_preparing_tells_how_far_it_is_and_is_no_training(run) -> None:
+    recorder = run(recipe="instant", epochs=None)
+    (result,) = recorder.all(ResultMessage)
+    assert (result.result["steps"], result.result["initial_loss"], result.result["final_loss"]) == (
+        0,
+        None,
+        None,
+    )
+    phases = [message.phase.value for message in recorder.all(PhaseMessage)]
+    assert phases == ["preparing", "merging", "exporting", "publishing"]
+    told = [message.progress for message in recorder.all(ProgressMessage)]
+    assert not any(message.is_metric for message in recorder.all(ProgressMessage))
+    ends = {each["activity"]: (each["step"], each["total_steps"]) for each in told}
+    assert ends == {"loading": (24, 24), "preparing": (4, 4)}
+    assert "adapter.safetensors" in {artifact.name for artifact in result.artifacts}
+
+
+@pytest.mark.parametrize("method", ["weco-kd", "kd", "weco"])
+def test_methods_without_adapters_deliver_none(run, method: str) -> None:
+    (result,) = run(method=method).all(ResultMessage)
+    names = {artifact.name for artifact in result.artifacts}
+    assert names == {"student.safetensors", "config.json", "student.zip", "metrics.jsonl", "report.json"}
+    assert result.result["method"] == method
+
+
+def test_a_student_that_timm_cannot_build_is_delivered_whole_with_the_line_that_loads_it(run) -> None:
+    (result,) = run(method="minivit").all(ResultMessage)
+    assert result.result["load"] == 'wecolora.load_student("student")'
+    assert {"student.zip", "student.safetensors", "config.json"} <= {each.name for each in result.artifacts}
+
+
+def test_a_loss_that_is_no_number_names_the_checkpoint_of_the_job_not_a_file(run) -> None:
+    # Beyond what the service lets through: every step multiplies the weights by 1 - lr * weight_decay.
+    recorder = run(
+        method="weco-kd",
+        lr=1,
+        warmup_epochs=0,
+        epochs=100,
+        beyond={"weight_decay": 10.0},
+        checkpoint_seconds=0,
+    )
+    (error,) = recorder.all(ErrorMessage)
+    assert (error.code, error.param, error.is_final, error.retryable) == (
+        "non_finite_loss",
+        "lr",
+        True,
+        False,
+    )
+    step = recorder.all(CheckpointMessage)[-1].checkpoint.step
+    assert f"The last good checkpoint is that of step {step}, which is kept with the job." in error.message
+    assert "scratch" not in error.message
 
 
 def test_a_device_that_is_not_there_is_the_user_s_to_mend(run, monkeypatch: pytest.MonkeyPatch) -> None:
