@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from wecolora.pictures.job import PageInputs, WrittenPage, write_report_page
     from wecolora.pictures.ranks import write_rank_picture
     from wecolora.progress import Progress
+    from wecolora.students import load_student
     from wecolora.sweep import SweepResult, SweepRow, run_sweep
     from wecolora.teachers import TeacherSpec, load_teacher
     from wecolora.throughput import BatchCost
@@ -88,6 +89,7 @@ __all__ = [
     "knn_score",
     "linear_probe",
     "load_adapter",
+    "load_student",
     "load_teacher",
     "merge_lora",
     "probe_features",
@@ -126,6 +128,7 @@ _HOMES = {
     "pictures.job": ("PageInputs", "WrittenPage", "write_report_page"),
     "pictures.ranks": ("write_rank_picture",),
     "progress": ("Progress",),
+    "students": ("load_student",),
     "sweep": ("SweepResult", "SweepRow", "run_sweep"),
     "export": ("export_adapter", "export_student", "load_adapter"),
     "lora": ("Pairs", "add_lora", "merge_lora"),

@@ -144,13 +144,12 @@ class _Reader:
 
 
 class RelationObjective(Objective):
-    """Prediction, relations of queries, keys and values, and relations of hidden states (Zhang et al., 2022, Eq. 13).
+    """Prediction, relations of queries, keys and values, and relations of hidden states (Zhang et al., 2022).
 
     All are taken where a group of blocks ends, for every group. Relations of attention are softmax rows of M_i · M_jᵀ
     / √d for every pair out of queries, keys and values, compared by their divergence, each head by itself. Relations of
     hidden states are the cosines of all pairs of tokens, compared by squared differences summed over a row, as the
-    authors' code has it: the softmax of unnormalised products, which their text has, is one-hot for teachers with
-    long tokens. The prediction is compared with the teacher's distribution in the same way, where it has a head.
+    authors' released commands have it: a softmax of unnormalised products is one-hot for teachers with long tokens. The prediction is compared with the teacher's distribution in the same way, where it has a head.
 
     Args:
         group_ends: last teacher block of every group, counted from 0.
@@ -242,7 +241,7 @@ def _by_head(stacked: Tensor, heads: int) -> tuple[Tensor, ...]:
 def _divergence(ours: Tensor, theirs: Tensor) -> Tensor:
     """Kullback-Leibler divergence of softmax rows from the teacher's, [..., N] to [...].
 
-    The papers' cross-entropy less the teacher's entropy: the same gradients, and 0 for a perfect student.
+    The cross-entropy less the teacher's entropy: the same gradients, and 0 for a perfect student.
     """
     divergence = F.kl_div(
         ours.float().log_softmax(dim=-1),

@@ -1,7 +1,7 @@
 """Transformers whose blocks are used several times over: MiniViT's weight multiplexing, and its folders.
 
 Attention and feed-forward matrices are shared by all uses of a block; every use has its own norms and its own small
-transformations, which start as the identity (Zhang et al., 2022, Section 3.2).
+transformations, which start as the identity (Zhang et al., 2022).
 
 Legend: B batch, N tokens, D embed_dim, H heads.
 """
@@ -78,7 +78,7 @@ class MultiplexedBlock(nn.Module):
         return tokens
 
     def _attend(self, use: BlockUse, tokens: Tensor) -> Tensor:
-        """Attention with linear maps over the heads before and after the softmax (Zhang et al., 2022, Eqs. 7, 8)."""
+        """Attention with linear maps over the heads before and after the softmax (Zhang et al., 2022)."""
         attention = self.attn
         B, N, _ = tokens.shape
         stacked = attention.qkv(tokens).reshape(B, N, 3, attention.num_heads, attention.head_dim)

@@ -20,7 +20,6 @@ from tests.wecolora.methods.baselines import (
 )
 from wecolora import errors
 from wecolora.methods.minivit import attention_relation_loss, check_minivit, hidden_relation_loss
-from wecolora.students import load_student
 
 
 def test_the_delivered_folder_loads_as_the_student_that_was_trained(teacher, images, tmp_path):
@@ -29,7 +28,7 @@ def test_the_delivered_folder_loads_as_the_student_that_was_trained(teacher, ima
         "config.json",
         "model.safetensors",
     }
-    loaded = load_student(tmp_path / "out" / "student")
+    loaded = wecolora.load_student(tmp_path / "out" / "student")
     assert gives_the_same_features(loaded, result.student)
     assert len(loaded.blocks) == 3
     assert [len(block.uses) for block in loaded.blocks] == [2, 2, 2]
@@ -45,7 +44,7 @@ def test_timm_does_not_load_it_as_something_else(teacher, images, tmp_path):
 
 def test_students_of_other_methods_load_with_the_same_line(teacher, images, tmp_path):
     result = distil("weco", teacher, images, tmp_path / "out")
-    assert gives_the_same_features(load_student(tmp_path / "out" / "student"), result.student)
+    assert gives_the_same_features(wecolora.load_student(tmp_path / "out" / "student"), result.student)
 
 
 def test_blocks_used_once_are_the_teacher(teacher, images, tmp_path):
@@ -76,7 +75,7 @@ def test_every_use_keeps_the_norms_of_the_block_that_it_stands_for(teacher, imag
 )
 def test_groups_cover_the_whole_depth(teacher, images, tmp_path, options, uses):
     result = distil("minivit", teacher, images, tmp_path / "out", epochs=1, **options)
-    assert [len(block.uses) for block in load_student(tmp_path / "out" / "student").blocks] == uses
+    assert [len(block.uses) for block in wecolora.load_student(tmp_path / "out" / "student").blocks] == uses
     assert result.report["training"]["final_loss"] > 0
 
 
@@ -100,7 +99,7 @@ def test_it_saves_parameters_and_no_arithmetic(teacher, images, tmp_path):
 
 def test_its_features_can_be_probed(teacher, images, tmp_path):
     distil("minivit", teacher, images, tmp_path / "out", epochs=1)
-    student = load_student(tmp_path / "out" / "student")
+    student = wecolora.load_student(tmp_path / "out" / "student")
     features = wecolora.extract_features(student, sorted(images.iterdir())[:3], "cpu")
     assert features.shape == (3, 48)
 
@@ -149,7 +148,7 @@ def test_a_damaged_folder_is_refused_by_name(teacher, images, tmp_path):
         broken = shutil.copytree(folder, tmp_path / "broken", dirs_exist_ok=True)
         (broken / "config.json").write_text(json.dumps(config | change))
         with pytest.raises(errors.InvalidCheckpoint):
-            load_student(broken)
+            wecolora.load_student(broken)
 
 
 def test_relations_ignore_what_they_should_and_see_the_rest():
