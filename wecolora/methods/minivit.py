@@ -149,7 +149,8 @@ class RelationObjective(Objective):
     All are taken where a group of blocks ends, for every group. Relations of attention are softmax rows of M_i · M_jᵀ
     / √d for every pair out of queries, keys and values, compared by their divergence, each head by itself. Relations of
     hidden states are the cosines of all pairs of tokens, compared by squared differences summed over a row, as the
-    authors' released commands have it: a softmax of unnormalised products is one-hot for teachers with long tokens. The prediction is compared with the teacher's distribution in the same way, where it has a head.
+    authors' released commands have it: a softmax of unnormalised products is one-hot for teachers with long tokens.
+    The prediction is compared with the teacher's distribution in the same way as attention, where it has a head.
 
     Args:
         group_ends: last teacher block of every group, counted from 0.
