@@ -10,25 +10,24 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from wecolora.config import load_line
 from wecolora.cost import inspect_models
 from wecolora.devices import resolve_device
-from wecolora.errors import NoRun
+from wecolora.errors import AttentionUnavailable, NoRun
 from wecolora.evaluation.comparison import evaluate
 from wecolora.evaluation.features import extract_features
 from wecolora.evaluation.labelled import LabelledImages, LabelledSet
 from wecolora.evaluation.readers import read_labelled
+from wecolora.methods.multiplexing import is_multiplexed
 from wecolora.pictures.attention import draw_attention, make_attention
 from wecolora.pictures.curves import draw_curves, read_curves
 from wecolora.pictures.figures import write_bytes, write_png
 from wecolora.pictures.page import LeftOut, Picture, render_page
 from wecolora.pictures.tsne import MOST_POINTS, draw_maps, make_maps
+from wecolora.students import load_student, student_line
 from wecolora.teachers import TeacherSpec, load_teacher
 from wecolora.throughput import DEFAULT_BATCH_SIZES
 
 _SEVERAL, _NONE = "several labels", "no label"
-# What a run's report says of a student that timm loads.
-_TIMM_FOLDER = "a timm folder"
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def write_report_page(run_folder: Path | str, inputs: PageInputs | None = None) 
         collected.report,
         collected.pictures,
         collected.left_out,
-        load=load_line("student") if (run / "student" / "config.json").is_file() else None,
+        load=student_line("student") if is_multiplexed(run / "student") else None,
     )
     path = write_bytes(page.encode("utf-8"), run / "report.html")
     return WrittenPage(path, tuple(collected.files), tuple(collected.left_out))
@@ -157,10 +156,6 @@ def _add_curves(collected: _Collected, run: Path) -> None:
 def _load_models(collected: _Collected, run: Path, given: PageInputs) -> dict[str, nn.Module]:
     """Teacher, where it was given, and student; nothing where no part needs them."""
     models: dict[str, nn.Module] = {}
-    delivered = str(collected.report.get("student", {}).get("delivered", _TIMM_FOLDER))
-    if not delivered.startswith(_TIMM_FOLDER):
-        collected.leave_out("everything that needs the student", f"this method delivers {delivered}.")
-        return models
     if given.teacher is not None:
         size = collected.report.get("student", {}).get("image_size")
         models["teacher"] = load_teacher(replace(given.teacher, image_size=given.teacher.image_size or size))
@@ -169,7 +164,7 @@ def _load_models(collected: _Collected, run: Path, given: PageInputs) -> dict[st
             "the teacher beside the student, throughput and memory", "name the teacher (--teacher)."
         )
     if models or given.train or given.test or given.images:
-        models["student"] = load_teacher(run / "student")
+        models["student"] = load_student(run / "student")
     return models
 
 
@@ -179,7 +174,9 @@ def _add_costs(collected: _Collected, run: Path, given: PageInputs, models: Mapp
         return
     assert given.teacher is not None
     spec = replace(given.teacher, image_size=report.get("student", {}).get("image_size"))
-    costs = inspect_models([spec, run / "student"], given.device, batch_sizes=given.batch_sizes)
+    # A folder that timm loads can be measured for memory in a process of its own.
+    student = models["student"] if is_multiplexed(run / "student") else run / "student"
+    costs = inspect_models([spec, student], given.device, batch_sizes=given.batch_sizes)
     for name, cost in zip(("teacher", "student"), costs, strict=True):
         # Timings of one sitting belong together, so those of the run's end are replaced as well.
         measured = cost.to_dict()
@@ -192,8 +189,6 @@ def _add_costs(collected: _Collected, run: Path, given: PageInputs, models: Mapp
 
 def _add_latent_spaces(collected: _Collected, given: PageInputs, models: Mapping[str, nn.Module]) -> None:
     source = given.train or given.test
-    if source is not None and not models:
-        return
     if source is None:
         collected.leave_out("latent spaces", "give labelled images (--test, or --train).")
         collected.leave_out("accuracy of probes", "give labelled images (--train, and --test).")
@@ -264,9 +259,13 @@ def _name(path: Path, root: Path) -> str:
 def _add_attention(collected: _Collected, given: PageInputs, models: Mapping[str, nn.Module]) -> None:
     if not given.images:
         collected.leave_out("attention", "give a few images (--images).")
-    if not given.images or not models:
         return
-    maps = make_attention(models, given.images, _short_names(given.images), resolve_device(given.device))
+    try:
+        maps = make_attention(models, given.images, _short_names(given.images), resolve_device(given.device))
+    except AttentionUnavailable as error:
+        # A matter of the architecture, not of what was given: the rest of the page is wanted all the same.
+        collected.leave_out("attention", str(error))
+        return
     picture = Picture(
         "attention",
         "Attention",

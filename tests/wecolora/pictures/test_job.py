@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.wecolora.conftest import run, write_images
+from tests.wecolora.conftest import SHAPE, make_teacher, run, write_images
 from tests.wecolora.pictures.test_page import read
 from tests.wecolora.test_probe import write_classes
 from wecolora import PageInputs, TeacherSpec, errors, write_report_page
@@ -77,3 +77,28 @@ def test_what_cannot_be_used_is_refused_and_no_page_is_written(finished, tmp_pat
     with pytest.raises(errors.UnreadableImage):
         write_report_page(finished, PageInputs(images=(broken,)))
     assert not (finished / "report.html").exists()
+
+
+def test_a_student_that_timm_cannot_load_gets_a_page_too(teacher_folder, images, tmp_path):
+    run(teacher_folder, images, tmp_path / "run", method="minivit", epochs=1)
+    chosen = tuple(sorted(write_images(tmp_path / "chosen", 1).iterdir()))
+    inputs = PageInputs(
+        TeacherSpec(str(teacher_folder)),
+        test=write_classes(tmp_path / "test", count=4),
+        images=chosen,
+        batch_sizes=(),
+    )
+    written = write_report_page(tmp_path / "run", inputs)
+    _, text = read(written.page.read_text())
+    assert 'import wecolora model = wecolora.load_student("student")' in text
+    assert (tmp_path / "run" / "pictures" / "tsne.png").is_file()
+
+
+def test_attention_that_cannot_be_read_is_left_out_with_the_reason(images, tmp_path):
+    teacher = make_teacher(
+        "vit_tiny_patch16_224", depth=4, img_size=32, patch_size=8, attn_layer="diff", **SHAPE
+    )
+    run(teacher, images, tmp_path / "run", epochs=1)
+    chosen = tuple(sorted(write_images(tmp_path / "chosen", 1).iterdir()))
+    written = write_report_page(tmp_path / "run", PageInputs(images=chosen))
+    assert any("computes 2 attention matrices" in each.remedy for each in written.left_out)
