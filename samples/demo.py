@@ -142,7 +142,7 @@ def _total_steps(job: Json) -> int | None:
 
 def make_table(job: Json) -> Table:
     """Teacher against student, from a job's result."""
-    table = Table(title=f"r = {job['r']}, k = {job['k']}, teacher {TEACHER}")
+    table = Table(title=f"recipe {job['recipe']}, r = {job['r']}, k = {job['k']}, teacher {TEACHER}")
     table.add_column("")
     for title in ("teacher", "student", "student / teacher"):
         table.add_column(title, justify="right")

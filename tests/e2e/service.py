@@ -27,7 +27,7 @@ QUICK = {
 }
 
 
-def wait_for(question: Callable[[], Any], seconds: float = 60.0, pause: float = 0.05) -> Any:
+def wait_for(question: Callable[[], Any], seconds: float = 120.0, pause: float = 0.05) -> Any:
     """Ask until the answer is truthy."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -53,7 +53,11 @@ class Service:
             text=True,
         )
         threading.Thread(target=self._read, daemon=True).start()
-        self.url = self._wait_for_url()
+        try:
+            self.url = self._wait_for_url()
+        except BaseException:
+            self._end()
+            raise
         self.http = httpx2.Client(base_url=self.url, timeout=30)
 
     def _read(self) -> None:
@@ -62,7 +66,7 @@ class Service:
             self.lines.put(line)
 
     def _wait_for_url(self) -> str:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             try:
                 line = self.lines.get(timeout=1)
@@ -75,6 +79,9 @@ class Service:
 
     def stop(self) -> None:
         self.http.close()
+        self._end()
+
+    def _end(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
         self.process.stdout.close()
@@ -104,7 +111,7 @@ class Service:
     def job(self, job_id: str) -> Any:
         return self.get(f"/jobs/{job_id}")
 
-    def wait_for_end(self, job_id: str, seconds: float = 90) -> Any:
+    def wait_for_end(self, job_id: str, seconds: float = 240) -> Any:
         wait_for(lambda: self.job(job_id)["state"] in TERMINAL, seconds, 0.2)
         return self.job(job_id)
 
@@ -114,7 +121,7 @@ class Service:
             assert job["state"] not in TERMINAL, job
             return job["phase"] == "distilling" and (job["progress"] or {}).get("step", 0) >= step
 
-        wait_for(reached, 90)
+        wait_for(reached, 240)
         return self.job(job_id)
 
     def events(self, job_id: str) -> list[Any]:

@@ -13,6 +13,8 @@ from sqlalchemy import create_engine, text
 from tests.e2e.service import Service, wait_for
 
 LONG = {"teacher": "sample-digits", "r": 2, "k": 8, "epochs": 30, "batch_size": 16, "seed": 3}
+# Patient: on a machine that does other work as well, everything here takes its multiple.
+pytestmark = pytest.mark.timeout(900)
 TRAINER = "worker.trainer"
 JOB_WORKER = "--queues jobs"
 
@@ -29,7 +31,7 @@ def start(service: Service, images: str, **changes: Any) -> str:
 def wait_for_checkpoint(service: Service, job_id: str, step: int) -> None:
     """Wait until the job is past a step and the row names a checkpoint."""
     service.wait_for_step(job_id, step)
-    wait_for(lambda: (row(service, job_id)["checkpoint"] or "null") != "null", 20)
+    wait_for(lambda: (row(service, job_id)["checkpoint"] or "null") != "null")
 
 
 def row(service: Service, job_id: str) -> dict[str, Any]:
@@ -64,14 +66,14 @@ def test_a_job_survives_the_death_of_its_trainer_and_of_its_worker(service: Serv
     job_id = start(service, images)
     wait_for_checkpoint(service, job_id, 20)
     kill(service, TRAINER)
-    wait_for(lambda: service.job(job_id)["attempt"] == 2, 30)
+    wait_for(lambda: service.job(job_id)["attempt"] == 2)
     assert service.get(f"/jobs/{job_id}/artifacts")["data"] == []
     assert service.http.get(f"/jobs/{job_id}/artifacts/student.safetensors").status_code == 404
 
     service.wait_for_step(job_id, 120)
     trainer = service.pid_of(TRAINER)
     kill(service, JOB_WORKER)
-    wait_for(lambda: trainer not in service.processes(), 10)
+    wait_for(lambda: trainer not in service.processes(), 60)
 
     job = service.wait_for_end(job_id)
     assert (job["state"], job["attempt"]) == ("succeeded", 3), job["error"]
@@ -90,12 +92,12 @@ def test_a_running_job_can_be_cancelled(service: Service, images: str) -> None:
     job_id = start(service, images, epochs=1000)
     service.wait_for_step(job_id, 1)
     service.post(f"/jobs/{job_id}/cancel", status=200)
-    job = service.wait_for_end(job_id, 20)
+    job = service.wait_for_end(job_id)
     assert job["state"] == "cancelled"
-    wait_for(lambda: service.pid_of(TRAINER) is None, 10)
+    wait_for(lambda: service.pid_of(TRAINER) is None)
     assert service.get(f"/jobs/{job_id}/artifacts")["data"] == []
     left = [p for p in (service.data_dir / "objects" / "jobs").rglob(f"{job_id}/**/*") if p.is_file()]
-    wait_for(lambda: not [p for p in left if p.exists()], 5)
+    wait_for(lambda: not [p for p in left if p.exists()], 30)
 
 
 def test_a_server_that_is_stopped_or_killed_leaves_nothing_running_and_loses_nothing(
