@@ -7,6 +7,10 @@ import torch
 
 from wecolora.errors import DeviceUnavailable
 
+_BF16_WIDTH = 256
+# What torch's CPU allocator says, on POSIX and on Windows.
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
+
 
 def resolve_device(device: str) -> torch.device:
     """``auto`` is CUDA when it is there, else the CPU.
@@ -21,11 +25,24 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def resolve_precision(precision: str, device: torch.device) -> str:
-    """``auto`` is bf16 where the GPU computes it natively, else fp32."""
+def resolve_precision(precision: str, device: torch.device, embed_dim: int) -> str:
+    """``auto`` is bf16 where the device computes it natively and the network is wide enough to gain from it, else fp32.
+
+    Args:
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        device: to compute on.
+        embed_dim: token width D; below 256 a processor spends more on conversions than it saves.
+    """
     if precision != "auto":
         return precision
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if embed_dim >= _BF16_WIDTH and _processor_has_bf16() else "fp32"
+
+
+def _processor_has_bf16() -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
@@ -47,3 +64,10 @@ def deterministic(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch's says that memory did not suffice; on the CPU it has no class of its own."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        words in str(error) for words in _OUT_OF_MEMORY
+    )

@@ -225,7 +225,7 @@ def _deliver(
     if lora_layers(trained):
         export_adapter(trained, folder / "adapter.safetensors", plan.blocks, trainer.computed)
     trainable = trainer.trained_parameters()
-    unmerged_gmacs = count_gmacs(trained)
+    unmerged_gmacs = count_gmacs(preparation.in_training or trained)
     student = preparation.finish(trained)
     notify(Progress("exporting", trainer.step, trainer.step))
     provenance = {

@@ -158,7 +158,9 @@ def load_images(
         try:
             return np.asarray(decode(path, short_side))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            return Skipped(str(path.relative_to(folder)), str(error) or type(error).__name__)
+            reason = str(error) or type(error).__name__
+            # Pillow names the whole path, which is nobody's business but this machine's.
+            return Skipped(str(path.relative_to(folder)), reason.replace(str(path), path.name))
 
     with ThreadPoolExecutor() as pool:
         # A bounded window, so that a hundred thousand images are never all in memory at once.

@@ -7,8 +7,8 @@ from importlib.metadata import version
 
 import torch
 
-from wecolora.config import load_line
 from wecolora.cost import ModelCost
+from wecolora.layouts import by_stage
 from wecolora.plan import Plan
 from wecolora.torchvision_compat import timm
 from wecolora.training import Trainer
@@ -27,7 +27,7 @@ def make_report(
     """
     schedule = plan.schedule
     last_epoch = trainer.losses[-schedule.steps_per_epoch :]
-    config, preparation = plan.config, plan.preparation
+    config, preparation, stages = plan.config, plan.preparation, plan.layout.stages
     return {
         "method": config.method,
         "recipe": {"name": config.recipe, "changed": list(config.differences_from_recipe())},
@@ -38,10 +38,12 @@ def make_report(
             "python": platform.python_version(),
         },
         "config": config.model_dump(mode="json"),
-        "teacher": costs[0].to_dict(),
+        "notes": list(preparation.notes),
+        "teacher": costs[0].to_dict() | {"stages": [stage.depth for stage in stages]},
         "student": costs[1].to_dict()
         | {
             "blocks": list(plan.blocks),
+            "stages": [len(kept) for kept in by_stage(stages, plan.blocks)],
             "lora_rank": preparation.lora_rank,
             "gmacs_unmerged": unmerged_gmacs,
             "delivered": preparation.delivers,
@@ -66,7 +68,7 @@ def make_report(
             "final_loss": _mean(last_epoch),
             "images_per_second": _mean(trainer.speeds),
         },
-        "load": load_line("student"),
+        "load": preparation.load("student"),
     }
 
 

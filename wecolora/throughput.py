@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from wecolora.devices import is_out_of_memory
 from wecolora.errors import OutOfRange
 from wecolora.teachers import TeacherSpec, image_size_of
 
@@ -20,8 +21,6 @@ Source = nn.Module | TeacherSpec | str | Path
 
 DEFAULT_BATCH_SIZES = (1, 8, 32)
 LARGEST_BATCH = 4096
-# What torch's CPU allocator says, on POSIX and on Windows.
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
 _LEAST_RUNS = 3
 _MOST_RUNS = 20
 
@@ -136,13 +135,6 @@ def _enough(times: Sequence[Sequence[float]], seconds: float) -> bool:
     runs = len(times[0])
     spent = sum(map(sum, times)) >= seconds * len(times)
     return runs >= _MOST_RUNS or (runs >= _LEAST_RUNS and spent)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch's says that memory did not suffice; on the CPU it has no class of its own."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        words in str(error) for words in _OUT_OF_MEMORY
-    )
 
 
 @torch.inference_mode()

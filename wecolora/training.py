@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
-from wecolora.devices import autocast, deterministic
+from wecolora.devices import autocast, deterministic, is_out_of_memory
 from wecolora.errors import NonFiniteLoss, OutOfMemory
 from wecolora.images import AugmentedImages
 from wecolora.objectives import Key, Objective
@@ -211,7 +211,9 @@ class Trainer:
             keys, images = next(batches)
             try:
                 total += self._micro_batch(keys, images, size / sum(sizes))
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
                 raise OutOfMemory(str(self.setting.device), size) from error
         loss = float(total)
         if not math.isfinite(loss):
@@ -231,11 +233,11 @@ class Trainer:
         images = images.to(device, non_blocking=True)
 
         def ask_the_teacher() -> tuple[Tensor, ...]:
-            with torch.no_grad():
+            with torch.no_grad(), autocast(device, self.setting.precision):
                 return self.objective.targets(images, keys)
 
+        targets = self._targets.get(keys, device, ask_the_teacher)
         with autocast(device, self.setting.precision):
-            targets = self._targets.get(keys, device, ask_the_teacher)
             loss = self.objective.loss(images, keys, targets) * weight
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()

@@ -154,6 +154,12 @@ def test_views_that_are_shown_again_give_the_same_student_whether_their_targets_
     )
 
 
+def test_half_precision_trains_on_kept_targets(teacher, images):
+    training = run(teacher, images, None, precision="bf16", views=2, epochs=6).report["training"]
+    assert training["precision"] == "bf16"
+    assert training["final_loss"] < 0.97 * training["initial_loss"]
+
+
 def test_the_teacher_sees_a_repeated_view_once(teacher, images):
     batches = []
     handle = teacher.blocks[0].register_forward_pre_hook(lambda _m, inputs: batches.append(len(inputs[0])))
