@@ -8,12 +8,14 @@ Legend, here and in the other modules: B batch, N tokens, D embed_dim, K LoRA ra
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
 
+from wecolora.choices import Method
 from wecolora.errors import UnsupportedArchitecture
+from wecolora.layouts import AdaptedMatrix, Stage
 
 # Linear layers of a block that carry the paper's W_Q, W_K, W_V, W_O, W_f1 and W_f2 (Eqs. 1, 3, 4), by the names
 # that timm gives them. Others inside a block (talking heads, relative-position projections) stay frozen.
@@ -22,33 +24,7 @@ _OUTPUT = frozenset({"proj", "out_proj", "attn_out_proj"})
 _FEED_FORWARD = frozenset({"fc1", "fc1_g", "fc1_x", "fc2", "mlp_out_proj", "w12", "w3"})
 _LAST = ("fc2", "w3", "mlp_out_proj", "out_proj")
 _GATE = frozenset({"gate"})  # the output gate of gated attention, one more matrix of the same kind
-_NO_TOKENS = "its features are not one row of tokens"
 ADAPTED_NAMES = _QUERY_KEY_VALUE | _OUTPUT | _FEED_FORWARD | _GATE
-
-
-@dataclass(frozen=True)
-class AdaptedMatrix:
-    """One linear layer of a block that gets low-rank pairs.
-
-    Attributes:
-        name: dotted path inside the block, ``attn.qkv``.
-        in_features: width of its input.
-        splits: output widths of the projections stacked in it: ``(D, D, D)`` for a fused qkv, ``(4 * D,)`` for fc1,
-            two halves for an fc1 that packs gate and value. Each gets its own pair of A and B.
-    """
-
-    name: str
-    in_features: int
-    splits: tuple[int, ...]
-
-    @property
-    def max_rank(self) -> int:
-        """Largest K for which B·A is still of lower rank than W: min(d1, d2) over the stacked projections."""
-        return min(self.in_features, *self.splits)
-
-    def trainable_parameters(self, lora_rank: int) -> int:
-        """K · (d_in + d_out), summed over the stacked projections."""
-        return sum(lora_rank * (self.in_features + split) for split in self.splits)
 
 
 @dataclass(frozen=True)
@@ -76,6 +52,34 @@ class TransformerLayout:
         """Parameters that training updates with this rank on so many blocks."""
         return blocks * sum(matrix.trainable_parameters(lora_rank) for matrix in self.matrices)
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """One, since all blocks are alike."""
+        return (Stage("blocks", self.depth),)
+
+    @property
+    def first_blocks_stay(self) -> bool:
+        """No block is unlike the others."""
+        return False
+
+    @property
+    def token_dimensions(self) -> int:
+        """Blocks give [B, N, D]."""
+        return 3
+
+    @property
+    def methods(self) -> frozenset[Method]:
+        """All of them, as far as layouts go."""
+        return frozenset(Method)
+
+    def timm_arguments(self) -> dict[str, object]:
+        """timm's transformers take their depth as a number."""
+        return {"depth": self.depth}
+
+    def adapted_layers(self, block: nn.Module) -> Iterator[tuple[str, nn.Linear, tuple[int, ...]]]:
+        """See `adapted_linears`."""
+        return adapted_linears(block)
+
 
 def describe_transformer(model: nn.Module) -> TransformerLayout:
     """Read a model's layout, or say why the method does not fit it.
@@ -102,43 +106,6 @@ def describe_transformer(model: nn.Module) -> TransformerLayout:
     if not names & _FEED_FORWARD:
         raise UnsupportedArchitecture(architecture, "its blocks have no feed-forward matrices")
     return TransformerLayout(architecture, len(blocks), width, matrices)
-
-
-def check_tokens(model: nn.Module, image_size: int) -> None:
-    """Make sure that the last block gives one row of tokens, [B, N, D], and pooling one vector an image, [B, F].
-
-    The first is what the loss compares, the second what a probe reads. One pass on the meta device: no arithmetic is
-    done and no memory is taken.
-
-    Raises:
-        UnsupportedArchitecture: when it gives a map, several streams, or something else.
-    """
-    caught: list[object] = []
-    handle = cast("nn.Sequential", model.blocks)[-1].register_forward_hook(
-        lambda *call: caught.append(call[2])
-    )
-    images = torch.empty(2, 3, image_size, image_size, device="meta")
-    pooling = _Pooling(model)
-    try:
-        with torch.no_grad():
-            pooled = torch.func.functional_call(pooling, empty_tensors(pooling), (images,))
-    except NotImplementedError as error:  # timm's way to say that a model has no pooled features
-        raise UnsupportedArchitecture(architecture_name(model), _NO_TOKENS) from error
-    finally:
-        handle.remove()
-    tokens = caught[0] if len(caught) == 1 else None
-    if not isinstance(tokens, torch.Tensor) or tokens.ndim != 3 or pooled.ndim != 2:
-        raise UnsupportedArchitecture(architecture_name(model), _NO_TOKENS)
-
-
-class _Pooling(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        model = cast("Any", self.model)
-        return cast("torch.Tensor", model.forward_head(model.forward_features(images), pre_logits=True))
 
 
 def empty_tensors(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -1,9 +1,11 @@
 """Run a network's blocks one at a time, as the network itself would call them."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from wecolora.families import model_blocks
 
 
 class _Stop(Exception):
@@ -17,13 +19,13 @@ class BlockRunner:
     it is recorded on one image.
 
     Args:
-        model: a timm transformer of alike blocks.
+        model: a timm transformer of alike blocks, or a ResNet.
         image: one normalised image, [1, 3, S, S], on the model's device.
     """
 
     def __init__(self, model: nn.Module, image: Tensor) -> None:
         self.model = model
-        self.blocks = list(cast("nn.Sequential", model.blocks))
+        self.blocks = model_blocks(model)
         self._calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
         handles = [block.register_forward_pre_hook(self._record, with_kwargs=True) for block in self.blocks]
         try:
@@ -37,7 +39,7 @@ class BlockRunner:
         self._calls.append((inputs[1:], dict(keywords)))
 
     def enter(self, images: Tensor) -> Tensor:
-        """Tokens in front of the first block, [B, N, D], of images [B, 3, S, S]."""
+        """What the first block reads, [B, N, D] or a map [B, D, H, W], of images [B, 3, S, S]."""
         caught: list[Tensor] = []
 
         def stop(_block: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -54,7 +56,7 @@ class BlockRunner:
         return caught[0]
 
     def run(self, index: int, tokens: Tensor) -> Tensor:
-        """One block, [B, N, D] to [B, N, D]."""
+        """One block, on what the block before it gives."""
         arguments, keywords = self._calls[index]
         output: Tensor = self.blocks[index](tokens, *arguments, **keywords)
         return output

@@ -3,14 +3,15 @@
 import copy
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
-from wecolora.architectures import describe_transformer
-from wecolora.config import BlockPolicy
+from wecolora.config import BlockPolicy, DistillConfig
 from wecolora.errors import OutOfRange, UnsupportedArchitecture
+from wecolora.families import describe_model
+from wecolora.layouts import Layout, block_paths, by_stage, first_blocks
 
 
 def student_depth(depth: int, compression_factor: int) -> int:
@@ -56,6 +57,55 @@ def select_blocks(
             raise OutOfRange("policy", other, " or ".join(known))
 
 
+def plan_blocks(layout: Layout, config: DistillConfig) -> tuple[int, ...]:
+    """The blocks that a run keeps; where they are measured on images, only how many of each stage.
+
+    In every stage of n blocks the policy chooses as it does in a transformer of n blocks, max(1, floor(n / r)) of them;
+    where the first block of a stage is unlike the others, it takes the place of the policy's first choice. So of a
+    ResNet-50's 3, 4, 6 and 3 blocks r = 2 keeps 1, 2, 3 and 1: of the stage of 6, ``last-of-group`` keeps 0, 3 and 5,
+    ``first-of-group`` 0, 2 and 4, and ``both-ends`` 0, 2 and 5.
+
+    Args:
+        layout: of the teacher.
+        config: ``layers``, ``compression_factor`` and ``policy`` are read.
+
+    Raises:
+        OutOfRange: ``layers`` is no list of this teacher's blocks, or r is not between 1 and its longest stage.
+    """
+    if config.layers is not None:
+        return check_kept(layout, config.layers)
+    whole = "the teacher" if len(layout.stages) == 1 else "the teacher's longest stage"
+    _check_compression_factor(max(stage.depth for stage in layout.stages), config.compression_factor, whole)
+    measured = config.policy is BlockPolicy.MEASURED
+    policy = BlockPolicy.FIRST_OF_GROUP if measured else config.policy
+    kept: list[int] = []
+    for stage, start in zip(layout.stages, first_blocks(layout.stages), strict=True):
+        inside = select_blocks(stage.depth, min(config.compression_factor, stage.depth), policy)
+        if layout.first_blocks_stay:
+            inside = (0, *inside[1:])
+        kept += [start + block for block in inside]
+    return tuple(kept)
+
+
+def check_kept(layout: Layout, blocks: Sequence[int]) -> tuple[int, ...]:
+    """Check a list of kept blocks against a layout.
+
+    Raises:
+        OutOfRange: see `check_layers`; or a stage's first block is missing that cannot be skipped.
+    """
+    kept = check_layers(layout.depth, blocks)
+    firsts = first_blocks(layout.stages)
+    if layout.first_blocks_stay and not set(firsts) <= set(kept):
+        wanted = ", ".join(map(str, firsts))
+        raise OutOfRange(
+            "layers",
+            list(kept),
+            f"a list that holds {wanted}",
+            "the first blocks of the stages, unlike the others",
+        )
+    return kept
+
+
 def check_layers(depth: int, layers: Sequence[int]) -> tuple[int, ...]:
     """Check an explicit list of kept blocks.
 
@@ -72,42 +122,51 @@ def check_layers(depth: int, layers: Sequence[int]) -> tuple[int, ...]:
 
 
 def copy_weights(teacher: nn.Module, blocks: Sequence[int]) -> nn.Module:
-    """Build the student: the teacher's embeddings, norm and head, and deep copies of the chosen blocks.
+    """Build the student: what the teacher has before and after its blocks, and deep copies of the chosen ones.
 
     Nothing is shared with the teacher, nothing of the teacher changes. Tensors outside the blocks that hold one slice
     a block (the frequencies of mixed rotary embeddings) keep the slices of the chosen blocks.
 
     Args:
-        teacher: a timm transformer whose blocks are alike.
-        blocks: indices of the blocks to keep, counted from 0, ascending.
+        teacher: a timm transformer whose blocks are alike, or a ResNet.
+        blocks: indices of the blocks to keep, counted from 0 over all stages, ascending.
 
     Returns:
         A model of the teacher's class and of depth ``len(blocks)``, on the teacher's device, in eval mode.
 
     Raises:
         UnsupportedArchitecture: when the blocks are not alike, or something else depends on the depth.
-        OutOfRange: when ``blocks`` is not an ascending list of block numbers.
+        OutOfRange: when ``blocks`` is not an ascending list of block numbers, or lacks one that cannot be skipped.
     """
-    layout = describe_transformer(teacher)
-    kept = check_layers(layout.depth, blocks)
-    original = teacher.blocks
-    assert isinstance(original, nn.Sequential | nn.ModuleList)
+    layout = describe_model(teacher)
+    kept = check_kept(layout, blocks)
+    paths = [stage.path for stage in layout.stages]
+    originals = {path: cast("nn.Sequential | nn.ModuleList", teacher.get_submodule(path)) for path in paths}
     # The copy is made without the blocks, so that the skipped ones never take memory twice.
     try:
-        teacher.blocks = type(original)()
+        for path, original in originals.items():
+            teacher.set_submodule(path, type(original)())
         student = copy.deepcopy(teacher)
     finally:
-        teacher.blocks = original
-    copies = [copy.deepcopy(original[index]) for index in kept]
-    student.blocks = nn.Sequential(*copies) if isinstance(original, nn.Sequential) else nn.ModuleList(copies)
-    _slice_depth_dependent(student, layout.architecture, layout.depth, kept)
+        for path, original in originals.items():
+            teacher.set_submodule(path, original)
+    sources = dict(enumerate(block for original in originals.values() for block in original))
+    for path, chosen in zip(paths, by_stage(layout.stages, kept), strict=True):
+        copies = [copy.deepcopy(sources[block]) for block in chosen]
+        whole = (
+            nn.Sequential(*copies) if isinstance(originals[path], nn.Sequential) else nn.ModuleList(copies)
+        )
+        student.set_submodule(path, whole)
+    _slice_depth_dependent(student, layout, kept)
     return student.eval()
 
 
-def _slice_depth_dependent(student: nn.Module, architecture: str, depth: int, kept: tuple[int, ...]) -> None:
+def _slice_depth_dependent(student: nn.Module, layout: Layout, kept: tuple[int, ...]) -> None:
     """Cut what lies outside the blocks but counts them; refuse what cannot be cut."""
+    depth = layout.depth
     feature_info = getattr(student, "feature_info", None)
-    if isinstance(feature_info, list) and len(feature_info) == depth:
+    listed = [info.get("module") for info in feature_info] if isinstance(feature_info, list) else []
+    if isinstance(feature_info, list) and listed == list(block_paths(layout)):
         # timm keeps plain data here, which the type of nn.Module does not foresee.
         kept_info: Any = [
             {**feature_info[teacher_index], "module": f"blocks.{index}"}
@@ -123,12 +182,12 @@ def _slice_depth_dependent(student: nn.Module, architecture: str, depth: int, ke
             axes = [axis for axis, size in enumerate(parameter.shape) if size == depth]
             if len(axes) != 1:
                 raise UnsupportedArchitecture(
-                    architecture, f"{path}.{name} depends on the depth in a way that cannot be cut"
+                    layout.architecture, f"{path}.{name} depends on the depth in a way that cannot be cut"
                 )
             sliced = parameter.detach().index_select(axes[0], index.to(parameter.device))
             setattr(module, name, nn.Parameter(sliced, requires_grad=parameter.requires_grad))
 
 
-def _check_compression_factor(depth: int, compression_factor: int) -> None:
+def _check_compression_factor(depth: int, compression_factor: int, whole: str = "the teacher") -> None:
     if not 1 <= compression_factor <= depth:
-        raise OutOfRange("r", compression_factor, f"from 1 to {depth}", f"the teacher has {depth} blocks")
+        raise OutOfRange("r", compression_factor, f"from 1 to {depth}", f"{whole} has {depth} blocks")

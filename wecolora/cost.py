@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from wecolora.architectures import architecture_name, empty_tensors
 from wecolora.devices import resolve_device
+from wecolora.families import model_blocks
 from wecolora.teachers import TeacherSpec, image_size_of, load_teacher
 from wecolora.throughput import BatchCost, check_batch_sizes, measure_batches, timed
 
@@ -168,7 +169,7 @@ def _cost(
         )
     return ModelCost(
         architecture=architecture_name(module),
-        depth=len(module.blocks) if hasattr(module, "blocks") else 0,  # type: ignore[arg-type]
+        depth=len(model_blocks(module)),
         image_size=image_size_of(module),
         parameters=parameters,
         trainable_parameters=trainable,

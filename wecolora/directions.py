@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable
 from contextlib import ExitStack
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from wecolora.architectures import adapted_linears
+from wecolora.families import describe_model, model_blocks
+from wecolora.layouts import block_paths
+from wecolora.low_rank import input_rows
+
+_IMAGES_AT_ONCE = 8  # a convolution's inputs take kh · kw times their memory as rows
 
 
 @torch.no_grad()
@@ -26,24 +29,26 @@ def input_directions(
         By the layer's path, [count, d_in], orthonormal rows, the strongest first. A layer whose matrix its block reads
         without calling the layer (BEiT's qkv) has no inputs to see and is left out.
     """
+    layout = describe_model(model)
     layers = {
-        f"blocks.{number}.{path}": linear
-        for number, block in enumerate(cast("nn.Sequential", model.blocks))
-        for path, linear, _ in adapted_linears(block)
+        f"{block_path}.{path}": layer
+        for block_path, block in zip(block_paths(layout), model_blocks(model), strict=True)
+        for path, layer, _ in layout.adapted_layers(block)
     }
+    widths = {path: layer.weight[0].numel() for path, layer in layers.items()}
     grams = {
-        path: torch.zeros(linear.in_features, linear.in_features, dtype=torch.float64, device=device)
-        for path, linear in layers.items()
+        path: torch.zeros(width, width, dtype=torch.float64, device=device) for path, width in widths.items()
     }
     with ExitStack() as hooks:
-        for path, linear in layers.items():
+        for path, layer in layers.items():
             gram = grams[path]
 
-            def add(_layer: nn.Module, inputs: tuple[Tensor, ...], gram: Tensor = gram) -> None:
-                rows = inputs[0].flatten(0, -2).float()
-                gram += (rows.T @ rows).double()
+            def add(layer: nn.Linear | nn.Conv2d, inputs: tuple[Tensor, ...], gram: Tensor = gram) -> None:
+                for part in torch.split(inputs[0], _IMAGES_AT_ONCE):
+                    rows = input_rows(layer, part).float()
+                    gram += (rows.T @ rows).double()
 
-            hooks.callback(linear.register_forward_pre_hook(add).remove)
+            hooks.callback(layer.register_forward_pre_hook(add).remove)
         for images in batches:
             model.forward_features(images.to(device))  # type: ignore[operator]
     return {

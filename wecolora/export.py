@@ -10,11 +10,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from wecolora.architectures import architecture_name, describe_transformer, is_query_or_value
+from wecolora.architectures import architecture_name, is_query_or_value
 from wecolora.blocks import copy_weights
 from wecolora.config import AdaptedMatrices, Adapter
 from wecolora.errors import ExportFailed, InvalidCheckpoint, UnsupportedArchitecture
-from wecolora.lora import DoRALinear, LoRALinear, Pairs, adapter_state, add_lora, lora_layers
+from wecolora.families import describe_model
+from wecolora.lora import DoRALayer, LoRALayer, Pairs, adapter_state, add_lora, lora_layers
 from wecolora.torchvision_compat import timm
 
 _ADAPTER = "wecolora_adapter"
@@ -26,8 +27,8 @@ def check_buildable(student: nn.Module) -> None:
     Raises:
         UnsupportedArchitecture: when it cannot; the reason says what differs.
     """
-    layout = describe_transformer(student)
-    arguments = {**timm.models.get_model_args(student), "depth": layout.depth}
+    layout = describe_model(student)
+    arguments = {**timm.models.get_model_args(student), **layout.timm_arguments()}
     try:
         json.dumps(arguments)
     except TypeError as error:
@@ -73,10 +74,10 @@ def export_student(student: nn.Module, folder: Path, provenance: Mapping[str, ob
         raise ValueError("merge the student before it is exported (merge_lora)")
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    depth = describe_transformer(student).depth
+    arguments = describe_model(student).timm_arguments()
     extra = {"wecolora": dict(provenance or {})}
     timm.models.save_for_hf(
-        student, str(partial), model_config=extra, model_args={"depth": depth}, safe_serialization=True
+        student, str(partial), model_config=extra, model_args=arguments, safe_serialization=True
     )
     # safetensors makes its files readable by their owner only; a delivered model is for others too.
     (partial / "model.safetensors").chmod(0o644)
@@ -120,7 +121,7 @@ def export_adapter(
         "blocks": list(blocks),
         "lora_rank": first.lora_rank,
         "scale": first.scale,
-        "adapter": Adapter.DORA if isinstance(first, DoRALinear) else Adapter.LORA,
+        "adapter": Adapter.DORA if isinstance(first, DoRALayer) else Adapter.LORA,
         "matrices": _adapted_matrices(layers),
         "splits": {path: list(layer.splits) for path, layer in layers.items()},
         "computed": list(computed),
@@ -176,7 +177,7 @@ def load_adapter(teacher: nn.Module, file: Path) -> nn.Module:
     return student
 
 
-def _adapted_matrices(layers: Mapping[str, LoRALinear]) -> AdaptedMatrices:
+def _adapted_matrices(layers: Mapping[str, LoRALayer]) -> AdaptedMatrices:
     """Whether every matrix has a pair, or the queries' and values' only."""
     whole = all(all(layer.adapted) for layer in layers.values())
     separate = all(is_query_or_value(path.rsplit(".", 1)[-1], 0) for path in layers)

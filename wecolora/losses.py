@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wecolora.config import LossPlace, TokenLoss
 from wecolora.errors import TokenShapeMismatch
+from wecolora.families import model_blocks
+from wecolora.layouts import as_tokens
 
 
 def feature_l1(student: Tensor, teacher: Tensor) -> Tensor:
@@ -71,7 +73,8 @@ class TokenReader:
     """Reads a model's token embeddings at one place, and after chosen blocks.
 
     The blocks' outputs are caught on their way, so that every timm family is read alike, whatever its
-    ``forward_features`` does around the blocks. While a reader is attached the model must not be called by others.
+    ``forward_features`` does around the blocks; the positions of a ResNet's maps are its tokens. While a reader is
+    attached the model must not be called by others.
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class TokenReader:
     @contextmanager
     def attached(self) -> "Iterator[TokenReader]":
         """Attach to the model for the time of a run."""
-        modules = list(cast("nn.Sequential", self.model.blocks))
+        modules = model_blocks(self.model)
         wanted = {*self.blocks, len(modules) - 1}
         handles = [modules[index].register_forward_hook(self._catcher(index)) for index in wanted]
         try:
@@ -100,7 +103,7 @@ class TokenReader:
 
     def _catcher(self, index: int) -> "_Hook":
         def catch(_block: nn.Module, _inputs: object, output: Tensor) -> None:
-            self._caught[index] = output
+            self._caught[index] = as_tokens(output)
 
         return catch
 
@@ -109,7 +112,7 @@ class TokenReader:
         final: Tensor = self.model.forward_features(images)  # type: ignore[operator]
         caught = dict(self._caught)
         self._caught.clear()
-        last = caught[max(caught)] if self.place is LossPlace.BEFORE_NORM else final
+        last = caught[max(caught)] if self.place is LossPlace.BEFORE_NORM else as_tokens(final)
         return Tokens(last, tuple(caught[index] for index in self.blocks))
 
     def __call__(self, images: Tensor) -> Tensor:

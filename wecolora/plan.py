@@ -9,16 +9,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from wecolora.architectures import TransformerLayout, describe_transformer
 from wecolora.block_choice import measure_blocks
-from wecolora.blocks import check_layers, copy_weights, select_blocks
+from wecolora.blocks import copy_weights, plan_blocks
 from wecolora.config import BlockPolicy, DistillConfig, Method
 from wecolora.devices import resolve_device, resolve_precision
-from wecolora.errors import OutOfRange
+from wecolora.errors import MethodDoesNotFit, OutOfRange
 from wecolora.export import check_buildable
+from wecolora.families import describe_model
 from wecolora.images import AugmentedImages, ImageSet, load_images
+from wecolora.layouts import Layout, by_stage
 from wecolora.lora import check_rank
-from wecolora.methods import prepare
+from wecolora.methods import check_method, prepare
 from wecolora.methods.base import Context, Preparation
 from wecolora.progress import Progress, ProgressCallback
 from wecolora.schedule import Schedule
@@ -45,7 +46,7 @@ class Plan:
 
     teacher: nn.Module
     preparation: Preparation
-    layout: TransformerLayout
+    layout: Layout
     blocks: tuple[int, ...]
     images: ImageSet
     views: AugmentedImages
@@ -74,13 +75,15 @@ def make_plan(
     """
     device = resolve_device(config.device)
     teacher_model = teacher if isinstance(teacher, nn.Module) else load_teacher(_with_size(teacher, config))
-    layout = describe_transformer(teacher_model)
+    layout = describe_model(teacher_model)
+    _check_method(layout, config.method)
     if isinstance(teacher, nn.Module) and config.image_size not in (None, image_size_of(teacher)):
         raise OutOfRange(
             "image_size", config.image_size, f"{image_size_of(teacher)}, the size this model was built for"
         )
-    blocks = kept or _evenly_spaced_blocks(layout, config)
+    blocks = kept or plan_blocks(layout, config)
     check_buildable(copy_weights(teacher_model, blocks))
+    check_method(config.method, teacher_model)
     lora_rank = config.rank(layout.max_lora_rank)
     check_rank(layout, lora_rank)
     everything = load_images(
@@ -93,7 +96,8 @@ def make_plan(
     views = AugmentedImages(used, preprocessing_of(teacher_model), config.seed, config.smallest_crop)
     teacher_model.to(device).eval().requires_grad_(False)
     if kept is None and config.layers is None and config.policy is BlockPolicy.MEASURED:
-        blocks = measure_blocks(teacher_model, views, len(blocks), device)
+        keep = [len(inside) for inside in by_stage(layout.stages, blocks)]
+        blocks = measure_blocks(teacher_model, views, keep, device)
     preparation = prepare(
         Context(
             teacher_model,
@@ -119,7 +123,7 @@ def make_plan(
     )
     setting = Setting(
         device=device,
-        precision=resolve_precision(config.precision, device),
+        precision=resolve_precision(config.precision, device, layout.embed_dim),
         weight_decay=config.weight_decay,
         loader_processes=4 if device.type == "cuda" else 0,
     )
@@ -127,13 +131,12 @@ def make_plan(
     return Plan(teacher_model, preparation, layout, blocks, used, views, found, schedule, setting, config)
 
 
-def _evenly_spaced_blocks(layout: TransformerLayout, config: DistillConfig) -> tuple[int, ...]:
-    if config.layers is not None:
-        return check_layers(layout.depth, config.layers)
-    # Which blocks are kept is measured later, on the images; how many, and all limits, are known before.
-    measured = config.policy is BlockPolicy.MEASURED
-    policy = BlockPolicy.FIRST_OF_GROUP if measured else config.policy
-    return select_blocks(layout.depth, config.compression_factor, policy)
+def _check_method(layout: Layout, method: Method) -> None:
+    if method not in layout.methods:
+        fitting = ", ".join(known for known in Method if known in layout.methods)
+        raise MethodDoesNotFit(
+            method, layout.architecture, f"it works on attention and its tokens; {fitting} fit this network"
+        )
 
 
 def _with_size(teacher: TeacherSpec | str | Path, config: DistillConfig) -> TeacherSpec:

@@ -7,6 +7,7 @@ classes) is read off its tensors.
 import difflib
 import json
 import re
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +17,6 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Repo
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from wecolora.architectures import check_tokens, describe_transformer
 from wecolora.errors import (
     ArchitectureRequired,
     InvalidCheckpoint,
@@ -25,6 +25,7 @@ from wecolora.errors import (
     UnknownTeacher,
     UnsupportedArchitecture,
 )
+from wecolora.families import check_tokens, describe_model
 from wecolora.images import Preprocessing
 from wecolora.torchvision_compat import timm
 
@@ -74,7 +75,7 @@ def load_teacher(teacher: TeacherSpec | str | Path) -> nn.Module:
         model = _from_file(path, spec)
     else:
         model = _from_name(spec)
-    layout = describe_transformer(model)
+    layout = describe_model(model)
     channels = getattr(model, "in_chans", 3)
     if channels != 3:
         raise UnsupportedArchitecture(layout.architecture, f"it reads {channels} channels, not RGB")
@@ -122,8 +123,10 @@ def preprocessing_of(model: nn.Module) -> Preprocessing:
 
 
 def patch_size_of(model: nn.Module) -> int:
-    """Pixels that a token covers on a side: the patch size, or a hybrid's backbone and patch together."""
+    """Pixels that a token covers on a side: the patch size, a hybrid's backbone and patch together, a map's stride."""
     embedding: Any = getattr(model, "patch_embed", None) or getattr(model, "embeds", None)
+    if embedding is None and hasattr(model, "feature_info"):
+        return int(cast("Any", model).feature_info[-1]["reduction"])
     grid = getattr(embedding, "grid_size", None)
     if grid:
         return image_size_of(model) // int(grid[0])
@@ -142,7 +145,7 @@ def _from_name(spec: TeacherSpec) -> nn.Module:
     if tagged and name not in timm.list_pretrained(f"{base}.*"):
         raise UnknownTeacher(spec.source, timm.list_pretrained(f"{base}.*")[:5])
     # The structure is checked on an empty copy first, so that nothing is downloaded in vain.
-    describe_transformer(_build(base, pretrained=False, spec=spec, empty=True))
+    describe_model(_build(base, pretrained=False, spec=spec, empty=True))
     if not spec.pretrained:
         return _build(base, pretrained=False, spec=spec)
     if not timm.models.is_model_pretrained(name):
@@ -162,6 +165,11 @@ def _from_folder(folder: Path, spec: TeacherSpec) -> nn.Module:
             raise InvalidCheckpoint(
                 str(folder), f"it has no {file.name}; a timm folder holds config.json and model.safetensors"
             )
+    # Imported here: these students are read with this module's own functions.
+    from wecolora.methods.multiplexing import is_multiplexed, load_multiplexed
+
+    if is_multiplexed(folder):
+        return load_multiplexed(folder)
     try:
         architecture = json.loads(config.read_text())["architecture"]
     except (ValueError, KeyError) as error:
@@ -192,7 +200,7 @@ def _from_file(file: Path, spec: TeacherSpec) -> nn.Module:
         raise UnknownTeacher(spec.architecture, close)
     state = read_state(file)
     empty = _build(spec.architecture, pretrained=False, spec=TeacherSpec(spec.architecture), empty=True)
-    describe_transformer(empty)
+    describe_model(empty)
     check_image_size(empty, spec.image_size)
     arguments = _arguments_from_state(empty, state)
     if spec.image_size is not None:
@@ -225,20 +233,27 @@ def _build(
     """timm.create_model with the image size that was asked for, its errors turned into ours."""
     if spec.image_size is not None:
         arguments.setdefault("img_size", spec.image_size)
+
+    def create(**arguments: Any) -> nn.Module:
+        with torch.device("meta") if empty else nullcontext():
+            model: nn.Module = timm.create_model(name, pretrained=pretrained and not empty, **arguments)
+        return model
+
     try:
-        if empty:
-            with torch.device("meta"):
-                model: nn.Module = timm.create_model(name, pretrained=False, **arguments)
-        else:
-            model = timm.create_model(name, pretrained=pretrained, **arguments)
+        model = create(**arguments)
     except TypeError as error:
         if "img_size" not in str(error):
             raise
-        base = name.split(".", 1)[0]
-        describe_transformer(timm.create_model(base, pretrained=False))
-        raise OutOfRange(
-            "image_size", spec.image_size, "left out", "this architecture has no fixed input"
-        ) from error
+        size = arguments.pop("img_size")
+        model = create(**arguments)
+        if describe_model(model).token_dimensions == 3:
+            raise OutOfRange(
+                "image_size", size, "left out", "this architecture has no fixed input"
+            ) from error
+        if size == image_size_of(model):
+            return model
+        # A network of maps reads images of any size; which one is meant is written down, for the students, too.
+        cast("Any", model).pretrained_cfg["input_size"] = (3, size, size)
     except AssertionError as error:
         raise OutOfRange(
             "image_size", arguments.get("img_size"), "a multiple of the patch size", str(error)
@@ -277,7 +292,7 @@ def read_state(file: Path) -> dict[str, Tensor]:
 
 def _arguments_from_state(empty: nn.Module, state: dict[str, Tensor]) -> dict[str, Any]:
     """Number of classes and input size, as the tensors show them."""
-    head = state.get("head.weight")
+    head = state.get("head.weight", state.get("fc.weight"))
     arguments: dict[str, Any] = {"num_classes": 0 if head is None else int(head.shape[0])}
     grid = _grid_side(empty, state)
     if grid is not None:

@@ -35,7 +35,7 @@ FAMILIES = {
 }
 REFUSED = {
     "swin_tiny_patch4_window7_224": "stages of different widths",
-    "resnet18": "convolutional network",
+    "resnetv2_50": "convolutional network",
     "convnext_atto": "convolutional network",
     "mixer_b16_224": "no self-attention",
     "hiera_tiny_224": "block 1 differs from block 0",

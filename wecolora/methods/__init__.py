@@ -2,6 +2,8 @@
 
 from importlib import import_module
 
+from torch import nn
+
 from wecolora.config import Method
 from wecolora.methods.base import Context, Preparation
 
@@ -15,6 +17,23 @@ _HOMES = {
     Method.MINIVIT: ("minivit", "prepare_minivit"),
     Method.DMAE: ("dmae", "prepare_dmae"),
 }
+
+_CHECKS = {
+    Method.DEIT: ("deit", "check_deit"),
+    Method.MINIVIT: ("minivit", "check_minivit"),
+    Method.DMAE: ("dmae", "check_dmae"),
+}
+
+
+def check_method(method: Method, teacher: nn.Module) -> None:
+    """Make sure, before any image is read, that a method fits this teacher.
+
+    Raises:
+        MethodDoesNotFit: when it does not.
+    """
+    if method in _CHECKS:
+        module, function = _CHECKS[method]
+        getattr(import_module(f"wecolora.methods.{module}"), function)(teacher)
 
 
 def prepare(context: Context) -> Preparation:

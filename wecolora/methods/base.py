@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from wecolora.architectures import TransformerLayout
 from wecolora.closed_form import BlockFit
 from wecolora.config import DistillConfig, load_line
 from wecolora.export import export_student
 from wecolora.images import AugmentedImages
+from wecolora.layouts import Layout
 from wecolora.objectives import Objective
 
 
@@ -33,7 +33,7 @@ class Context:
     """
 
     teacher: nn.Module
-    layout: TransformerLayout
+    layout: Layout
     blocks: tuple[int, ...]
     config: DistillConfig
     lora_rank: int
@@ -76,6 +76,7 @@ class Preparation:
         delivers: what that folder holds, in words.
         in_training: what a step runs of the student's side, where that is not the student itself; its cost is reported.
         load: the line of Python that loads the delivered folder, given its path.
+        notes: what was done otherwise than the settings say, in whole sentences for the report.
     """
 
     student: nn.Module
@@ -88,3 +89,4 @@ class Preparation:
     delivers: str = "a timm folder"
     in_training: nn.Module | None = None
     load: Callable[[str], str] = load_line
+    notes: tuple[str, ...] = ()

@@ -9,9 +9,13 @@ from wecolora.blocks import copy_weights
 from wecolora.closed_form import BlockFit, refit_blocks
 from wecolora.config import AdaptedMatrices, Initialisation, LoraInit, Method
 from wecolora.directions import input_directions
+from wecolora.errors import UnsupportedArchitecture
+from wecolora.families import describe_model, model_blocks
 from wecolora.lora import Pairs, add_lora, lora_layers, merge_lora
 from wecolora.methods.base import Context, Preparation
 from wecolora.objectives import TokenObjective
+from wecolora.residual_refit import check_refittable, refit_residual_blocks
+from wecolora.resnets import measure_batch_norms
 from wecolora.torchvision_compat import timm
 
 # Tokens kept at once while blocks are refitted: those of the teacher and those of the student, float32.
@@ -27,9 +31,45 @@ def prepare_copies(context: Context) -> Preparation:
         _random_student(context) if method is Method.KD else copy_weights(context.teacher, context.blocks)
     )
     student.to(context.device)
-    fits: list[BlockFit] = []
-    if config.init is Initialisation.CLOSED_FORM and method is not Method.KD and not context.restoring:
-        fits = refit_blocks(
+    fits, notes = _refit(student, context)
+    changed = _changed(student, context) if fits else ()
+    if method is Method.KD and not context.restoring:
+        changed = measure_batch_norms(student, views_by_image(context, 1), context.device)
+    objective = TokenObjective(config, context.group_ends()[:-1])
+    if method in (Method.WECOLORA, Method.WECO_LORA_QV):
+        _add_pairs(student, context)
+        return Preparation(
+            student,
+            objective,
+            merge_lora,
+            _under_pairs(student, changed),
+            fits,
+            context.lora_rank,
+            notes=notes,
+        )
+    student.requires_grad_(method is not Method.WECO)
+    return Preparation(
+        student, objective, lambda trained: trained.requires_grad_(True), changed, fits, notes=notes
+    )
+
+
+def _refit(student: nn.Module, context: Context) -> tuple[list[BlockFit], tuple[str, ...]]:
+    """Refit the copies where the settings say so; what was done instead, in words, where a recipe cannot.
+
+    Raises:
+        UnsupportedArchitecture: there is no closed form for these blocks, and it is the user who asked for it.
+    """
+    config = context.config
+    if config.init is not Initialisation.CLOSED_FORM or config.method is Method.KD:
+        return [], ()
+    of_maps = context.layout.token_dimensions == 4
+    refit = refit_residual_blocks if of_maps else refit_blocks
+    try:
+        if of_maps:
+            check_refittable(student)
+        if context.restoring:
+            return [], ()
+        fits = refit(
             student,
             context.teacher,
             views_by_image(context, config.refit_views),
@@ -37,29 +77,41 @@ def prepare_copies(context: Context) -> Preparation:
             ridge=config.refit_ridge,
             on_block=context.on_progress,
         )
-    changed = _changed(student, context) if fits else ()
-    objective = TokenObjective(config, context.group_ends()[:-1])
-    if method in (Method.WECOLORA, Method.WECO_LORA_QV):
-        _add_pairs(student, context)
-        return Preparation(
-            student, objective, merge_lora, _under_pairs(student, changed), fits, context.lora_rank
-        )
-    student.requires_grad_(method is not Method.WECO)
-    return Preparation(student, objective, lambda trained: trained.requires_grad_(True), changed, fits)
+    except UnsupportedArchitecture as error:
+        if "init" in config.differences_from_recipe():
+            raise
+        # A recipe works on every teacher: what it cannot do on this one is left out, and said.
+        return [], (f"recipe {config.recipe} starts from plain copies here: {error.reason}",)
+    return fits, ()
 
 
 def views_by_image(context: Context, views: int) -> Iterator[Tensor]:
     """Batches in which every image lies with all its views, as many images as memory holds the tokens of."""
     images = context.images
     first = images[(0, 0)]
-    with torch.no_grad():
-        tokens = context.teacher.forward_features(first[None].to(context.device))  # type: ignore[operator]
-    most = max(1, _REFIT_BYTES // (2 * 4 * tokens[0].numel() * views))
+    largest = _largest_output(context.teacher, first.to(context.device))
+    most = max(1, _REFIT_BYTES // (2 * 4 * largest * views))
     chunk = max(1, _REFIT_BATCH // views)
     count = min(len(images), most)
     for start in range(0, count, chunk):
         stop = min(start + chunk, count)
         yield torch.stack([images[(view, index)] for index in range(start, stop) for view in range(views)])
+
+
+def _largest_output(model: nn.Module, image: Tensor) -> int:
+    """Numbers in the largest output of any block for one image; a ResNet's maps shrink on their way."""
+    sizes: list[int] = []
+    handles = [
+        block.register_forward_hook(lambda _block, _inputs, output: sizes.append(output.numel()))
+        for block in model_blocks(model)
+    ]
+    try:
+        with torch.no_grad():
+            model.forward_features(image[None])  # type: ignore[operator]
+    finally:
+        for handle in handles:
+            handle.remove()
+    return max(sizes)
 
 
 def _add_pairs(student: nn.Module, context: Context) -> None:
@@ -98,7 +150,7 @@ def _under_pairs(student: nn.Module, names: tuple[str, ...]) -> tuple[str, ...]:
 def _random_student(context: Context) -> nn.Module:
     """The student's network with timm's own random initialisation (Table 1, first row)."""
     student = copy_weights(context.teacher, context.blocks)
-    arguments = {**timm.models.get_model_args(student), "depth": len(context.blocks)}
+    arguments = {**timm.models.get_model_args(student), **describe_model(student).timm_arguments()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.config.seed)
         random = timm.create_model(context.layout.architecture, **arguments)
