@@ -79,6 +79,7 @@ class Judge:
         }
         if self.teacher_tokens is None:
             _, self.teacher_tokens = _features_and_tokens(self.teacher, self.test)
+        # A student with a token more than the teacher (deit) has no token-wise distance.
         same = tokens.shape == self.teacher_tokens.shape
         distance = float((tokens - self.teacher_tokens).abs().mean()) if same else float("nan")
         return {"probe": _number(scores["logistic"]), "knn": _number(scores["knn"]), "token_l1": distance}
@@ -95,9 +96,9 @@ def _features_and_tokens(model: nn.Module, images: Tensor) -> tuple[np.ndarray, 
     device = next(model.parameters()).device
     features, tokens = [], []
     with TokenReader(model).attached() as read:
-        for batch in images.split(100):
+        for batch in torch.split(images, 100):
             tokens.append(read(batch.to(device)).float().cpu())
-    for batch in images.split(100):
+    for batch in torch.split(images, 100):
         pooled = model.forward_head(model.forward_features(batch.to(device)), pre_logits=True)  # type: ignore[operator]
         features.append(pooled.float().cpu())
     return torch.cat(features).numpy(), torch.cat(tokens)
@@ -166,6 +167,8 @@ def _run(
     report: dict[str, Any] = result.report
     return judge(result.student) | {
         "seconds": round(seconds, 1),
+        "preparing_seconds": report["training"]["preparing_seconds"],
+        "training_seconds": report["training"]["training_seconds"],
         "trainable_parameters": report["student"]["trainable_parameters"],
         "parameters": report["student"]["parameters"],
         "gmacs": report["student"]["gmacs"],

@@ -23,11 +23,8 @@ from torch import Tensor, nn
 from wecolora.architectures import architecture_name, last_linear
 from wecolora.block_runner import BlockRunner
 from wecolora.errors import UnsupportedArchitecture
+from wecolora.normal_equations import HeldOutEquations
 
-# Strengths of the ridge that the held-out images choose from, relative to the mean squared activation.
-RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
-# Every so-manieth batch is held out to choose the strength, and then counts like the others.
-_HELD_OUT = 5
 _AFFINE_TOLERANCE = 1e-3
 
 
@@ -129,7 +126,7 @@ def _refit(
     block = ours.runner.blocks[index]
     linear = last_linear(block)
     gain = _gain(student, index, linear, ours)
-    fitted, held_out = (_NormalEquations.empty(linear) for _ in range(2))
+    equations = HeldOutEquations.empty(linear)
     before = count = 0.0
     for number, (tokens, target) in enumerate(zip(ours.tokens, targets, strict=True)):
         with _input_of(linear) as caught:
@@ -137,15 +134,8 @@ def _refit(
         missing = target.to(ours.device) - output
         before += float(missing.abs().sum())
         count += missing.numel()
-        part = held_out if number % _HELD_OUT == _HELD_OUT - 1 else fitted
-        part.add(caught[0], missing / gain)
-    strength = ridge
-    if strength is None:
-        strength = (
-            min(RIDGES, key=lambda one: held_out.residual(fitted.solve(one))) if held_out.rows else RIDGES[-2]
-        )
-    fitted.plus(held_out).apply_to(linear, strength)
-    return before / count, strength
+        equations.part(number).add(caught[0], missing / gain)
+    return before / count, equations.apply_to(linear, ridge)
 
 
 @contextmanager
@@ -182,77 +172,3 @@ def _gain(student: nn.Module, index: int, linear: nn.Module, ours: _States) -> T
             "its blocks norm what their last layer gives, so that there is no closed form; use init=copy",
         )
     return gain
-
-
-@dataclass
-class _NormalEquations:
-    """Sums over rows of [a, 1]ᵀ[a, 1] and of what is missing, in float64; without the 1 for a layer without bias.
-
-    Attributes:
-        gram: [d_in + 1, d_in + 1].
-        cross: of the missing output with [a, 1], [d_out, d_in + 1].
-        intercept: whether there is a 1.
-        square: of the missing output, summed over everything.
-        rows: tokens that were added.
-    """
-
-    gram: Tensor
-    cross: Tensor
-    intercept: bool
-    square: float = 0.0
-    rows: int = 0
-
-    @classmethod
-    def empty(cls, linear: nn.Linear) -> "_NormalEquations":
-        """No rows yet."""
-        intercept = linear.bias is not None
-        width = linear.in_features + int(intercept)
-        gram, cross = (
-            linear.weight.new_zeros(height, width, dtype=torch.float64)
-            for height in (width, linear.out_features)
-        )
-        return cls(gram, cross, intercept)
-
-    def add(self, inputs: Tensor, missing: Tensor) -> None:
-        """Add a batch: inputs [B, N, d_in], missing [B, N, d_out]."""
-        rows = inputs.flatten(0, -2).float()
-        if self.intercept:
-            rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
-        wanted = missing.flatten(0, -2).float()
-        # Products in float32, sums in float64: the ridge is far above float32's rounding.
-        self.gram += (rows.T @ rows).double()
-        self.cross += (wanted.T @ rows).double()
-        self.square += float(wanted.square().sum(dtype=torch.float64))
-        self.rows += len(rows)
-
-    def plus(self, other: "_NormalEquations") -> "_NormalEquations":
-        """Those of both sets of rows."""
-        return _NormalEquations(
-            self.gram + other.gram,
-            self.cross + other.cross,
-            self.intercept,
-            self.square + other.square,
-            self.rows + other.rows,
-        )
-
-    def solve(self, ridge: float) -> Tensor:
-        """Change of [W, b] that explains what is missing, [d_out, d_in + 1]."""
-        damped = self.gram.clone()
-        diagonal = damped.diagonal()
-        penalised = diagonal[:-1] if self.intercept else diagonal
-        penalised += ridge * penalised.mean() + torch.finfo(torch.float32).tiny
-        factor = torch.linalg.cholesky(damped)
-        return torch.cholesky_solve(self.cross.T, factor).T
-
-    def residual(self, change: Tensor) -> float:
-        """Squared error that a change leaves on these rows."""
-        explained = (change * (change @ self.gram - 2 * self.cross)).sum()
-        return self.square + float(explained)
-
-    def apply_to(self, linear: nn.Linear, ridge: float) -> None:
-        """Change the layer."""
-        change = self.solve(ridge)
-        if self.intercept:
-            linear.bias.add_(change[:, -1].to(linear.bias.dtype))
-            change = change[:, :-1]
-        linear.weight.add_(change.to(linear.weight.dtype))

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 
 from wecolora.architectures import architecture_name
 from wecolora.block_runner import BlockRunner
-from wecolora.closed_form import RIDGES, BlockFit, _NormalEquations
+from wecolora.closed_form import BlockFit
 from wecolora.errors import UnsupportedArchitecture
 from wecolora.families import model_blocks
 from wecolora.low_rank import input_rows
+from wecolora.normal_equations import HeldOutEquations
 
-_HELD_OUT = 5
 # Images whose patches are unfolded at once: a 3 × 3 convolution reads each value nine times.
 _UNFOLDED_IMAGES = 8
 
@@ -117,23 +117,17 @@ def _refit(
     """Refit one block; returns the distance before, and the strength of the ridge."""
     linear = _as_linear(ending)
     device = linear.weight.device
-    fitted, held_out = (_NormalEquations.empty(linear) for _ in range(2))
+    equations = HeldOutEquations.empty(linear)
     before = []
     for number, (inputs, target) in enumerate(zip(maps, targets, strict=True)):
-        part = held_out if number % _HELD_OUT == _HELD_OUT - 1 else fitted
         pieces = (torch.split(one, _UNFOLDED_IMAGES) for one in (inputs, target))
         for piece, wanted in zip(*pieces, strict=True):
             read, summed = _look_inside(ours, index, ending, piece.to(device))
             goal = wanted.to(device)
             missing = torch.where(goal > 0, goal, summed.clamp(max=0)) - summed
-            part.add(input_rows(ending.convolution, read), missing.movedim(1, -1))
+            equations.part(number).add(input_rows(ending.convolution, read), missing.movedim(1, -1))
             before.append(((goal - summed.relu()).abs().mean(), len(piece)))
-    strength = ridge
-    if strength is None:
-        strength = (
-            min(RIDGES, key=lambda one: held_out.residual(fitted.solve(one))) if held_out.rows else RIDGES[-2]
-        )
-    fitted.plus(held_out).apply_to(linear, strength)
+    strength = equations.apply_to(linear, ridge)
     ending.convolution.weight.copy_(linear.weight.view_as(ending.convolution.weight))
     ending.norm.bias.copy_(linear.bias)
     total = sum(count for _, count in before)
