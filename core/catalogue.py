@@ -31,15 +31,18 @@ class ResolvedTeacher(BaseModel):
     std: list[float] | None = None
 
 
-class TransformerShape(BaseModel):
-    """What is known of a transformer without loading it."""
+class NetworkShape(BaseModel):
+    """What is known of a transformer or ResNet without loading it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     family: str
     depth: int
     embed_dim: int
-    num_heads: int
+    num_heads: int | None = Field(None, description="Unset: a network without attention.")
+    stages: list[int] = Field(
+        default_factory=list, description="Blocks of each stage, where there are several."
+    )
     max_lora_rank: int
     patch_size: int
     image_size: int
@@ -56,15 +59,16 @@ class TransformerShape(BaseModel):
         )
 
 
-class Architecture(TransformerShape):
+class Architecture(NetworkShape):
     """A supported architecture."""
 
     tensors: dict[str, list[int]] = Field(
-        default_factory=dict, description="Shapes by name; {i} is the block."
+        default_factory=dict,
+        description="Shapes by name; {i} is the block, in a network of stages every block but a stage's first.",
     )
 
 
-class CatalogueTeacher(TransformerShape):
+class CatalogueTeacher(NetworkShape):
     """One pretrained teacher."""
 
     name: str

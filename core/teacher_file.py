@@ -29,9 +29,10 @@ DTYPE_BITS: Final = {
 FLOATS: Final = frozenset({"F16", "BF16", "F32", "F64"})
 MAX_DIMENSIONS: Final = 16
 WAY_OUT: Final = "convert it with safetensors.torch.save_file(model.state_dict(), 'teacher.safetensors')"
-_BLOCK = re.compile(r"blocks\.(\d+)\.")
+_BLOCK = re.compile(r"(?:blocks|layer(\d+))\.(\d+|\{i\})\.")
+_MOST_DIGITS = 9
 # These follow the image size or the labels of the pretraining, not the architecture.
-_FREE_SHAPE = re.compile(r"(^|\.)(pos_embed|head(_dist)?\.|fc_norm\.|rel_pos|relative_position)")
+_FREE_SHAPE = re.compile(r"(^|\.)(pos_embed|head(_dist)?\.|fc\.|fc_norm\.|rel_pos|relative_position)")
 
 
 @dataclass(frozen=True)
@@ -169,10 +170,11 @@ def check_architecture(
             raise InvalidTeacherFile(message, tensor)
         if found.dtype not in FLOATS:
             raise InvalidTeacherFile(f"Tensor {tensor!r} is {found.dtype}; weights are floats.", tensor)
-    beyond = [tensor for tensor in tensors if _block_index(tensor) >= architecture.depth]
+    beyond = next((tensor for tensor in tensors if _is_beyond(tensor, architecture)), None)
     if beyond:
-        message = f"Tensor {beyond[0]!r} belongs to no block of {name}, which has {architecture.depth}."
-        raise InvalidTeacherFile(message, beyond[0])
+        depth = " + ".join(map(str, architecture.stages)) or architecture.depth
+        message = f"Tensor {beyond!r} belongs to no block of {name}, which has {depth}."
+        raise InvalidTeacherFile(message, beyond)
     return TeacherShape(
         depth=architecture.depth,
         embed_dim=architecture.embed_dim,
@@ -189,7 +191,8 @@ def _expected(architecture: Architecture) -> Iterator[tuple[str, list[int]]]:
         if "{i}" not in pattern:
             yield pattern, shape
             continue
-        for block in range(architecture.depth):
+        # The first block of a stage is unlike the others, and listed by itself.
+        for block in range(1 if architecture.stages else 0, _blocks_beside(pattern, architecture)):
             yield pattern.replace("{i}", str(block)), shape
 
 
@@ -201,9 +204,21 @@ def _missing(tensor: str, name: str, tensors: Mapping[str, TensorInfo]) -> str:
     return f"Tensor {tensor!r} of {name} is missing."
 
 
-def _block_index(tensor: str) -> int:
+def _is_beyond(tensor: str, architecture: Architecture) -> bool:
     match = _BLOCK.match(tensor)
-    return int(match[1]) if match else -1
+    if match is None or match[2] == "{i}":
+        return False
+    # A number of thousands of digits is more than Python reads.
+    return len(match[2]) > _MOST_DIGITS or int(match[2]) >= _blocks_beside(tensor, architecture)
+
+
+def _blocks_beside(tensor: str, architecture: Architecture) -> int:
+    """How many blocks lie in the container of this tensor's."""
+    match = _BLOCK.match(tensor)
+    if not architecture.stages or match is None or match[1] is None:
+        return architecture.depth
+    stage = int(match[1])
+    return architecture.stages[stage - 1] if 1 <= stage <= len(architecture.stages) else 0
 
 
 def _image_size(tensors: Mapping[str, TensorInfo], architecture: Architecture) -> int | None:
@@ -219,5 +234,5 @@ def _image_size(tensors: Mapping[str, TensorInfo], architecture: Architecture) -
 
 
 def _num_classes(tensors: Mapping[str, TensorInfo]) -> int | None:
-    head = tensors.get("head.weight")
+    head = tensors.get("head.weight") or tensors.get("fc.weight")
     return head.shape[0] if head is not None and len(head.shape) == 2 else None

@@ -1,7 +1,7 @@
 """Write ``core/teacher_catalogue.json``: which of timm's architectures can be teachers, and their pretrained weights.
 
 The service answers "is this teacher known, how large may r and k be, does this file fit" from that file, without
-torch. Whether an architecture is supported is decided here by the engine itself (`describe_transformer`,
+torch. Whether an architecture is supported is decided here by the engine itself (`describe_model`,
 `copy_weights`) on networks without memory (the meta device), so no weights are fetched and nothing is computed.
 
 Usage: ``python -m tools.make_teacher_catalogue [--out FILE]``, about five minutes on one core. Run it again after an
@@ -19,9 +19,10 @@ import torch
 from torch import nn
 
 from tools.teacher_words import describe_pretraining, family_of
-from wecolora.architectures import TransformerLayout, check_tokens, describe_transformer
 from wecolora.blocks import copy_weights
 from wecolora.errors import UnsupportedArchitecture
+from wecolora.families import check_tokens, describe_model, model_blocks
+from wecolora.layouts import Layout, first_blocks
 from wecolora.teachers import image_size_of, patch_size_of
 from wecolora.torchvision_compat import timm
 
@@ -65,17 +66,17 @@ def describe_architecture(architecture: str) -> Entry:
     """
     model = _build(architecture)
     try:
-        layout = describe_transformer(model)
+        layout = describe_model(model)
         image_size = image_size_of(model)
     except UnsupportedArchitecture as error:
         raise Refused(error.reason) from error
-    _check_students(architecture, image_size)
+    _check_students(architecture, layout, image_size)
     return {
         "family": family_of(architecture),
         **_shape(model, layout),
         "image_size": image_size,
-        "dynamic_image_size": _takes_other_sizes(architecture, image_size, patch_size_of(model)),
-        "tensors": _tensors(model),
+        "dynamic_image_size": _takes_other_sizes(architecture, layout, image_size, patch_size_of(model)),
+        "tensors": _tensors(model, layout),
     }
 
 
@@ -114,7 +115,7 @@ def bundled_teacher() -> Entry:
         "architecture": config["architecture"],
         "aliases": [],
         "family": family_of(config["architecture"]),
-        **_shape(model, describe_transformer(model)),
+        **_shape(model, describe_model(model)),
         "image_size": image_size,
         "dynamic_image_size": True,
         "parameters": _parameters(model),
@@ -148,25 +149,30 @@ def _build(name: str, **arguments: Any) -> Any:
         return timm.create_model(name, **arguments).eval()
 
 
-def _shape(model: Any, layout: TransformerLayout) -> Entry:
+def _shape(model: Any, layout: Layout) -> Entry:
+    heads = _num_heads(model_blocks(model)[0])
     return {
         "depth": layout.depth,
         "embed_dim": layout.embed_dim,
-        "num_heads": _num_heads(model.blocks[0]),
+        **({} if heads is None else {"num_heads": heads}),
+        **({} if len(layout.stages) == 1 else {"stages": [stage.depth for stage in layout.stages]}),
         "max_lora_rank": layout.max_lora_rank,
         "patch_size": patch_size_of(model),
     }
 
 
-def _check_students(architecture: str, image_size: int) -> None:
-    """Cut a student from a small teacher, run it, and see that timm builds the same network from a depth."""
+def _check_students(architecture: str, layout: Layout, image_size: int) -> None:
+    """Cut a student from a small teacher, run it, and see that timm builds the same network at its depth."""
+    several = len(layout.stages) > 1
+    small = {"layers": [2] * len(layout.stages)} if several else {"depth": 4}
     try:
-        teacher, student = _build(architecture, depth=4), _build(architecture, depth=2)
+        teacher = _build(architecture, **small)
+        of_teacher = describe_model(teacher)
+        copied = copy_weights(teacher, first_blocks(of_teacher.stages) if several else (1, 3))
+        student = _build(architecture, **describe_model(copied).timm_arguments())
+        check_tokens(copied, image_size)
     except (AssertionError, TypeError, ValueError, IndexError) as error:
         raise Refused("timm cannot build it with another number of blocks") from error
-    try:
-        copied = copy_weights(teacher, (1, 3))
-        check_tokens(copied, image_size)
     except UnsupportedArchitecture as error:
         raise Refused(error.reason) from error
     if _shapes(copied) != _shapes(student):
@@ -177,7 +183,9 @@ def _features(model: Any, image_size: int) -> Any:
     return model.forward_features(torch.empty(2, 3, image_size, image_size, device="meta"))
 
 
-def _takes_other_sizes(architecture: str, image_size: int, stride: int) -> bool:
+def _takes_other_sizes(architecture: str, layout: Layout, image_size: int, stride: int) -> bool:
+    if layout.token_dimensions == 4:  # maps have the size of their image
+        return True
     try:
         _features(_build(architecture, depth=1, img_size=image_size + stride), image_size + stride)
     except (AssertionError, RuntimeError, TypeError, ValueError):
@@ -185,9 +193,9 @@ def _takes_other_sizes(architecture: str, image_size: int, stride: int) -> bool:
     return True
 
 
-def _num_heads(block: nn.Module) -> int:
+def _num_heads(block: nn.Module) -> int | None:
     heads: list[Any] = [module.num_heads for module in block.modules() if hasattr(module, "num_heads")]
-    return int(heads[0])
+    return int(heads[0]) if heads else None
 
 
 def _parameters(model: nn.Module) -> int:
@@ -198,9 +206,23 @@ def _shapes(model: nn.Module) -> dict[str, list[int]]:
     return {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-def _tensors(model: nn.Module) -> dict[str, list[int]]:
-    """Shapes of a checkpoint's tensors; all blocks are alike, so they are given once, as ``blocks.{i}.…``."""
-    return {re.sub(r"^blocks\.\d+\.", "blocks.{i}.", name): shape for name, shape in _shapes(model).items()}
+def _tensors(model: nn.Module, layout: Layout) -> dict[str, list[int]]:
+    """Shapes of a checkpoint's tensors; those of alike blocks are given once, as ``blocks.{i}.…``.
+
+    A ResNet's ``layer3.{i}.…`` are all blocks of the stage but its first. How many batches a norm has seen is left out:
+    it is no weight, and nothing depends on it.
+    """
+    first = 1 if layout.first_blocks_stay else 0
+    inside = re.compile(rf"^({'|'.join(stage.path for stage in layout.stages)})\.(\d+)\.")
+
+    def pattern(name: str) -> str:
+        return inside.sub(lambda found: f"{found[1]}.{{i}}." if int(found[2]) >= first else found[0], name)
+
+    return {
+        pattern(name): shape
+        for name, shape in _shapes(model).items()
+        if not name.endswith(".num_batches_tracked")
+    }
 
 
 def main() -> None:

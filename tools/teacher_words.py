@@ -22,6 +22,10 @@ _FAMILIES = {
     "naflexvit": "naflexvit",
     "relpos": "relpos",
     "samvit": "sam",
+    "resnext": "resnext",
+    "seresnet": "resnet",
+    "resnet": "resnet",
+    "senet": "resnet",
     ".mae": "mae",
     ".dino": "dino",
 }

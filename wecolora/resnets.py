@@ -116,7 +116,8 @@ def describe_resnet(model: nn.Module) -> ResNetLayout:
         for index, block in enumerate(blocks[2:], start=2):
             if type(block) is not type(blocks[1]) or _signature(block) != _signature(blocks[1]):
                 raise UnsupportedArchitecture(
-                    architecture, f"block {index} of its stage {number} differs from block 1 in kind or shape"
+                    architecture,
+                    f"its stage {number} is not of alike blocks: block {index} differs from block 1",
                 )
         stages.append(Stage(path, len(blocks)))
         matrices += [tuple(_adapted_matrices(block)) for block in blocks]

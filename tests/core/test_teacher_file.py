@@ -87,6 +87,67 @@ def test_another_image_size_is_read_from_the_position_embedding():
     assert check_architecture(tensors, "vit_test", ARCHITECTURE).image_size == 16
 
 
+STAGES = Architecture(
+    family="resnet",
+    depth=3,
+    stages=[1, 2],
+    embed_dim=16,
+    max_lora_rank=8,
+    patch_size=32,
+    image_size=64,
+    tensors={
+        "conv1.weight": [8, 3, 7, 7],
+        "layer1.0.conv1.weight": [8, 8, 3, 3],
+        "layer2.0.conv1.weight": [16, 8, 3, 3],
+        "layer2.{i}.conv1.weight": [16, 16, 3, 3],
+        "fc.weight": [10, 16],
+    },
+)
+
+
+def staged_tensors(**changed):
+    shapes = {
+        "conv1.weight": [8, 3, 7, 7],
+        "layer1.0.conv1.weight": [8, 8, 3, 3],
+        "layer2.0.conv1.weight": [16, 8, 3, 3],
+        "layer2.1.conv1.weight": [16, 16, 3, 3],
+        "fc.weight": [4, 16],
+    }
+    return {name: shape for name, shape in {**shapes, **changed}.items() if shape is not None}
+
+
+def test_a_network_of_stages_is_compared_block_by_block():
+    shape = check_architecture(read(make_file(staged_tensors())), "resnet_test", STAGES)
+    assert (shape.depth, shape.embed_dim, shape.image_size, shape.num_classes) == (3, 16, None, 4)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"layer2.1.conv1.weight": None}, "'layer2.1.conv1.weight' of resnet_test is missing"),
+        ({"layer2.0.conv1.weight": [16, 16, 3, 3]}, r"'layer2.0.conv1.weight' has shape \[16, 16, 3, 3\]"),
+        ({"layer1.1.conv1.weight": [8, 8, 3, 3]}, r"belongs to no block of resnet_test, which has 1 \+ 2"),
+        ({"layer3.0.conv1.weight": [8, 8, 3, 3]}, "belongs to no block"),
+        ({f"layer2.{'9' * 5000}.conv1.weight": [1]}, "belongs to no block"),
+    ],
+    ids=[
+        "missing",
+        "another shape",
+        "a block too many",
+        "a stage too many",
+        "a number of thousands of digits",
+    ],
+)
+def test_a_network_of_other_stages_is_refused(changed, message):
+    with pytest.raises(InvalidTeacherFile, match=message):
+        check_architecture(read(make_file(staged_tensors(**changed))), "resnet_test", STAGES)
+
+
+def test_a_name_that_looks_like_a_pattern_is_no_block():
+    tensors = read(make_file(staged_tensors(**{"layer2.{i}.conv1.weight": [1]})))
+    assert check_architecture(tensors, "resnet_test", STAGES).depth == 3
+
+
 REFUSED = {
     "empty file": (b"", "truncated"),
     "a few bytes": (b"\x08\x00", "truncated"),

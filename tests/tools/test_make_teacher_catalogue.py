@@ -14,7 +14,8 @@ SUPPORTED = (
     "eva02_tiny_patch14_224",
     "vit_small_patch16_dinov3",
 )
-REFUSED = ("swin_tiny_patch4_window7_224", "resnet50")
+RESNETS = ("resnet18", "resnext50_32x4d", "seresnet50")
+REFUSED = ("swin_tiny_patch4_window7_224", "convnext_atto", "res2net50d")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def committed() -> dict[str, Any]:
 
 
 def test_the_committed_entries_are_what_the_tool_writes(committed: dict[str, Any]) -> None:
-    made = json.loads(dump(make_catalogue([*SUPPORTED, *REFUSED])))
+    made = json.loads(dump(make_catalogue([*SUPPORTED, *RESNETS, *REFUSED])))
     assert committed["generated_with"] == made["generated_with"]
     assert committed["teachers"][0] == made["teachers"][0]
     by_name = {teacher["name"]: teacher for teacher in committed["teachers"]}
@@ -49,6 +50,24 @@ def test_an_entry_agrees_with_timm(committed: dict[str, Any], architecture: str)
         for block in range(entry["depth"])
     }
     assert {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()} == expected
+
+
+@pytest.mark.parametrize("architecture", RESNETS)
+def test_an_entry_of_a_resnet_lists_a_stages_first_block_and_the_others_once(
+    committed: dict[str, Any], architecture: str
+) -> None:
+    entry = committed["architectures"][architecture]
+    with torch.device("meta"):
+        model = timm.create_model(architecture)
+    layers = [getattr(model, f"layer{number}") for number in (1, 2, 3, 4)]
+    assert [len(layer) for layer in layers] == entry["stages"]
+    expected = {}
+    for name, shape in entry["tensors"].items():
+        depth = entry["stages"][int(name[5]) - 1] if name.startswith("layer") else 2
+        for block in range(1, depth):
+            expected[name.replace("{i}", str(block))] = tuple(shape)
+    found = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    assert expected == {name: shape for name, shape in found.items() if "num_batches" not in name}
 
 
 def test_every_timm_architecture_is_either_supported_or_refused_with_a_reason(
