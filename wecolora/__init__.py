@@ -33,11 +33,14 @@ if TYPE_CHECKING:
     from wecolora.evaluation.probe import ProbeResult, knn_score, linear_probe, probe_features
     from wecolora.evaluation.readers import read_labelled
     from wecolora.export import export_adapter, export_student, load_adapter
+    from wecolora.families import describe_model
     from wecolora.lora import Pairs, add_lora, merge_lora
     from wecolora.losses import feature_l1
     from wecolora.pictures.job import PageInputs, WrittenPage, write_report_page
     from wecolora.pictures.ranks import write_rank_picture
     from wecolora.progress import Progress
+    from wecolora.residual_refit import refit_residual_blocks
+    from wecolora.resnets import ResNetLayout
     from wecolora.students import load_student
     from wecolora.sweep import SweepResult, SweepRow, run_sweep
     from wecolora.teachers import TeacherSpec, load_teacher
@@ -65,6 +68,7 @@ __all__ = [
     "ProbeResult",
     "Progress",
     "Recipe",
+    "ResNetLayout",
     "SetFormat",
     "SweepResult",
     "SweepRow",
@@ -75,6 +79,7 @@ __all__ = [
     "add_lora",
     "copy_weights",
     "count_gmacs",
+    "describe_model",
     "describe_transformer",
     "distill",
     "errors",
@@ -95,6 +100,7 @@ __all__ = [
     "probe_features",
     "read_labelled",
     "refit_blocks",
+    "refit_residual_blocks",
     "run_sweep",
     "select_blocks",
     "write_rank_picture",
@@ -117,6 +123,7 @@ _HOMES = {
     "closed_form": ("BlockFit", "refit_blocks"),
     "config": ("DistillConfig",),
     "directions": ("input_directions",),
+    "families": ("describe_model",),
     "cost": ("ModelCost", "count_gmacs", "inspect_model", "inspect_models"),
     "distillation": ("DistillResult", "distill"),
     "evaluation.comparison": ("Difference", "Evaluation", "evaluate"),
@@ -128,6 +135,8 @@ _HOMES = {
     "pictures.job": ("PageInputs", "WrittenPage", "write_report_page"),
     "pictures.ranks": ("write_rank_picture",),
     "progress": ("Progress",),
+    "residual_refit": ("refit_residual_blocks",),
+    "resnets": ("ResNetLayout",),
     "students": ("load_student",),
     "sweep": ("SweepResult", "SweepRow", "run_sweep"),
     "export": ("export_adapter", "export_student", "load_adapter"),
