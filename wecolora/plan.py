@@ -76,7 +76,7 @@ def make_plan(
     device = resolve_device(config.device)
     teacher_model = teacher if isinstance(teacher, nn.Module) else load_teacher(_with_size(teacher, config))
     layout = describe_model(teacher_model)
-    _check_method(layout, config.method)
+    _check_family(layout, config.method)
     if isinstance(teacher, nn.Module) and config.image_size not in (None, image_size_of(teacher)):
         raise OutOfRange(
             "image_size", config.image_size, f"{image_size_of(teacher)}, the size this model was built for"
@@ -131,11 +131,11 @@ def make_plan(
     return Plan(teacher_model, preparation, layout, blocks, used, views, found, schedule, setting, config)
 
 
-def _check_method(layout: Layout, method: Method) -> None:
+def _check_family(layout: Layout, method: Method) -> None:
     if method not in layout.methods:
         fitting = ", ".join(known for known in Method if known in layout.methods)
         raise MethodDoesNotFit(
-            method, layout.architecture, f"it works on attention and its tokens; {fitting} fit this network"
+            method, layout.architecture, f"it needs the tokens of a transformer; {fitting} fit this network"
         )
 
 
