@@ -96,7 +96,9 @@ class TrainingOptions(BaseModel):
     image_size: int | None = Field(None, ge=1, le=4096, description="Pixels; a multiple of the patch size.")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="The same seed gives the same student.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="Arithmetic of the training.")
+    precision: Literal["auto", "fp32", "bf16"] | None = Field(
+        None, description="Arithmetic of the training; auto: bf16 where the machine is made for it."
+    )
     few_shot_ratio: float = Field(
         1.0, gt=0, le=1, description="Share of the images that is used, of each class where there are such."
     )

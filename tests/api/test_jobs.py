@@ -9,10 +9,13 @@ from sqlalchemy import text
 
 from core.leases import JobError, claim_dataset, fail_dataset
 from core.queries.datasets import list_parts
+from core.recipes import load_engine_options
 from core.settings import Settings
 from tests.api.conftest import CATALOGUE
 from tests.api.rows import count_rows, finish, queued_job, ready_dataset, running_job, uploaded_dataset
 from tests.servers import run_api, wait_until
+
+BEST_EPOCHS = load_engine_options().values_of("best")["epochs"]
 
 
 def sent_ids(api, queue):
@@ -66,7 +69,7 @@ def test_an_unset_rank_is_the_largest_sensible_one(api):
 @pytest.mark.parametrize(
     ("given", "method", "recipe", "init", "epochs"),
     [
-        ({}, "wecolora", "best", "closed-form", 10),
+        ({}, "wecolora", "best", "closed-form", BEST_EPOCHS),
         ({"recipe": "paper", "epochs": 3}, "wecolora", "paper", "copy", 3),
         ({"recipe": "instant"}, "wecolora", "instant", "closed-form", 0),
         ({"method": "kd"}, "kd", "paper", "copy", 10),
@@ -124,7 +127,7 @@ OUT_OF_RANGE = [
     ("lr", 2, "above 0 to 1"),
     ("lr", "nan", "above 0 to 1"),
     ("warmup_epochs", -1, "0 to 1000"),
-    ("warmup_epochs", 10, "0 to below 10"),
+    ("warmup_epochs", BEST_EPOCHS, f"0 to below {BEST_EPOCHS}"),
     ("weight_decay", 2, "0 to 1"),
     ("batch_size", 0, "1 to 4096"),
     ("accumulate", 0, "1 to 1024"),

@@ -46,7 +46,7 @@ def options(folder, out, *more):
 def test_distill_probe_and_inspect_work_one_after_the_other(workplace):
     done = call(*options(workplace, "first"))
     assert done.returncode == 0, done.stderr
-    assert "Method wecolora, recipe best with epochs 2." in done.stdout or "recipe best." in done.stdout
+    assert "Method wecolora, recipe best with epochs 2." in done.stdout
     assert "2 blocks refitted; L1 from the teacher" in done.stdout
     assert "10 optimiser steps on 40 images" in done.stdout
     assert 'timm.create_model("local-dir:' in done.stdout
@@ -146,8 +146,8 @@ def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_student(workpla
         (("--recipe", "grandma"), "recipe is 'grandma': it must be paper or best or instant"),
         (("--method", "magic"), "method is 'magic': it must be wecolora or weco-kd or kd"),
         (
-            ("--refit-views", 2, "--init", "copy"),
-            "refit_views is 2: it must be left out (only init closed-form",
+            ("--refit-views", 9, "--init", "copy"),
+            "refit_views is 9: it must be left out (only init closed-form",
         ),
         (("--mask-ratio", 0.5), "mask_ratio is 0.5: it must be left out (only method dmae"),
         (("--mask-ratio", 1), "mask_ratio is 1.0: it must be more than 0 and less than 1"),
@@ -168,7 +168,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_student(workpla
         (("--warmup-epochs", 2), "warmup_epochs is 2.0: it must be less than epochs (2)"),
         (("--seed", -1), "seed is -1"),
         (("--teacher", "no_such_model"), "'no_such_model' is neither a timm model name"),
-        (("--teacher", "resnet18"), "resnet18 cannot be a teacher"),
+        (("--teacher", "convnext_tiny"), "convnext_tiny cannot be a teacher"),
         (("--rank", 4), "No such option"),
     ],
 )
