@@ -11,6 +11,7 @@ _PAPER: dict[str, object] = {
     "epochs": 10,
     "loss": TokenLoss.L1,
     "loss_place": LossPlace.BEFORE_NORM,
+    "smallest_crop": 0.2,
     "precision": "fp32",
 }
 
@@ -18,10 +19,10 @@ _PAPER: dict[str, object] = {
 _BEST: dict[str, object] = {
     "policy": BlockPolicy.BOTH_ENDS,
     "init": Initialisation.CLOSED_FORM,
-    "refit_views": 2,
+    "refit_views": 1,
     "smallest_crop": 0.5,
-    "epochs": 14,
-    "views": 7,
+    "epochs": 10,
+    "views": 5,
     "learning_rate": 1e-3,
 }
 
