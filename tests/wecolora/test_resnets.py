@@ -40,7 +40,11 @@ def make_resnet(name="basic", **arguments):
     """A small ResNet of 32 pixels with norms that have seen images."""
     architecture, shape = NETWORKS[name]
     size = {"input_size": (3, 32, 32)}
-    model = make_teacher(architecture, num_classes=5, pretrained_cfg_overlay=size, **{**shape, **arguments})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        model = make_teacher(
+            architecture, num_classes=5, pretrained_cfg_overlay=size, **{**shape, **arguments}
+        )
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for module in model.modules():
@@ -176,7 +180,7 @@ def photographs(tmp_path_factory):
 
 def test_training_lowers_the_loss_and_leaves_what_is_frozen(photographs, tmp_path):
     teacher = make_resnet()
-    result = run(teacher, photographs, tmp_path / "out", lora_rank=8, epochs=4, learning_rate=3e-3)
+    result = run(teacher, photographs, tmp_path / "out", lora_rank=8, epochs=6, learning_rate=1e-2)
     report = result.report
     assert report["training"]["final_loss"] < 0.8 * report["training"]["initial_loss"]
     assert report["student"]["blocks"] == [0, 2, 5, 8, 9]
