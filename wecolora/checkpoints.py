@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -12,26 +13,31 @@ from torch import Tensor
 from wecolora.errors import CheckpointMismatch, InvalidCheckpoint
 
 _RUN = "wecolora_run"
+_FACTS = "wecolora_facts"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors of `Trainer.state`, and the identity of the run."""
+    """Tensors of `Trainer.state`, the identity of the run, and what else its report will tell."""
 
     tensors: dict[str, Tensor]
     run: dict[str, object]
+    facts: dict[str, Any]
 
 
-def write_checkpoint(path: Path, tensors: dict[str, Tensor], run: dict[str, object]) -> None:
+def write_checkpoint(
+    path: Path, tensors: dict[str, Tensor], run: dict[str, object], facts: dict[str, Any] | None = None
+) -> None:
     """Write a checkpoint so that a crash at any moment leaves the old file or the new one, never half of one.
 
     Args:
         path: of the file.
         tensors: `Trainer.state`.
         run: settings that a continued run must share; JSON values.
+        facts: for the report of the continued run; JSON values.
     """
     partial = path.with_name(f".{path.name}.partial")
-    save_file(tensors, partial, metadata={_RUN: json.dumps(run)})
+    save_file(tensors, partial, metadata={_RUN: json.dumps(run), _FACTS: json.dumps(facts or {})})
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     partial.replace(path)
@@ -47,7 +53,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as reader:
             metadata = reader.metadata() or {}
             tensors = {name: reader.get_tensor(name) for name in reader.keys()}  # noqa: SIM118
-        return Checkpoint(tensors, json.loads(metadata[_RUN]))
+        return Checkpoint(tensors, json.loads(metadata[_RUN]), json.loads(metadata.get(_FACTS, "{}")))
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise InvalidCheckpoint(str(path), f"it is no checkpoint of this program ({error})") from error
 

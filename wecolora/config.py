@@ -1,7 +1,7 @@
 """The settings of one distillation, checked when built. Needs no torch, so that a bad option is refused at once."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -229,6 +229,12 @@ def _flatten(items: list[object]) -> list[object]:
 
 
 def _choices(annotation: object) -> str:
+    """The values of an enum or a literal, or of either with None."""
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
         return " or ".join(annotation)
-    return " or ".join(str(choice) for choice in get_args(annotation) if choice is not type(None))
+    parts = [part for part in get_args(annotation) if part is not type(None)]
+    if any(get_origin(part) is tuple for part in parts):
+        return "block numbers, counted from 0"
+    if len(parts) == 1 and isinstance(parts[0], type):
+        return _choices(parts[0])
+    return " or ".join(str(part) for part in parts)

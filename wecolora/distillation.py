@@ -5,13 +5,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from torch import nn
 
 from wecolora.checkpoints import Checkpoint, check_same_run, read_checkpoint, write_checkpoint
+from wecolora.closed_form import BlockFit
+from wecolora.combinations import check_combinations
 from wecolora.config import DistillConfig
 from wecolora.cost import count_gmacs, inspect_models
 from wecolora.errors import Interrupted, NonFiniteLoss, OutputExists
@@ -77,6 +79,7 @@ def distill(
     settings = config if config is not None else DistillConfig.model_validate(options)
     if config is not None and options:
         raise TypeError(f"give either config or single options, not both: {', '.join(options)}")
+    check_combinations(settings)
     if out is None:
         with tempfile.TemporaryDirectory() as scratch:
             result = _distill(
@@ -127,6 +130,7 @@ def _run(
     if checkpoint is not None:
         check_same_run(checkpoint, run_identity(plan))
         trainer.load_state(checkpoint.tensors)
+        plan.preparation.fits = [BlockFit(**fit) for fit in checkpoint.facts.get("refit", [])]
     prepared = time.perf_counter()
     resumed_from = _train(trainer, plan, folder, notify, checkpoint_seconds)
     trained = time.perf_counter()
@@ -172,6 +176,7 @@ def _train(
     """Run the steps that are left; returns the step that it started from."""
     file = folder / CHECKPOINT
     run = run_identity(plan)
+    facts = {"refit": [asdict(fit) for fit in plan.preparation.fits]}
     first_step = trainer.step
     started = written = time.perf_counter()
     with (
@@ -184,19 +189,19 @@ def _train(
                 now = time.perf_counter()
                 due = now - written >= checkpoint_seconds and result.step < plan.schedule.total_steps
                 if due:
-                    write_checkpoint(file, trainer.state(), run)
+                    write_checkpoint(file, trainer.state(), run, facts)
                     written = time.perf_counter()
                 pace = (now - started) / (result.step - first_step)
                 left = pace * (plan.schedule.total_steps - result.step)
                 notify(_progress(plan, result, left, file if due else None))
         except Interrupted:
-            write_checkpoint(file, trainer.state(), run)
+            write_checkpoint(file, trainer.state(), run, facts)
             raise Interrupted(trainer.step) from None
         except NonFiniteLoss as error:
             kept = str(file) if file.exists() else None
             raise NonFiniteLoss(error.step, error.value, error.learning_rate, kept) from error
     # What comes now is quick, but it may fail or be stopped too, and hours of training stay done.
-    write_checkpoint(file, trainer.state(), run)
+    write_checkpoint(file, trainer.state(), run, facts)
     return first_step
 
 

@@ -129,5 +129,6 @@ def test_a_stopped_run_goes_on_from_its_refitted_blocks_without_refitting_them(t
     )
     assert "preparing" not in seen
     assert resumed.report["student"]["blocks"] == whole.report["student"]["blocks"]
+    assert resumed.report["refit"] == whole.report["refit"]
     for name, tensor in whole.student.state_dict().items():
         assert torch.equal(tensor, resumed.student.state_dict()[name]), name
