@@ -33,7 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         images, train, test = _folders(options, Path(scratch))
         teacher = wecolora.load_teacher(wecolora.TeacherSpec(options.teacher, options.architecture))
-        layout = wecolora.describe_transformer(teacher)
+        layout = wecolora.describe_model(teacher)
         blocks = wecolora.select_blocks(layout.depth, options.r, options.policy)
         _print({**describe_machine(), "torch_threads": torch.get_num_threads()})
         _measure("teacher", teacher, teacher, train, test)

@@ -52,6 +52,7 @@ class NetworkShape(BaseModel):
         """The ranges of a job's options."""
         return TeacherLimits(
             depth=self.depth,
+            max_compression_factor=max(self.stages, default=self.depth),
             max_lora_rank=self.max_lora_rank,
             patch_size=self.patch_size,
             image_size=image_size or self.image_size,

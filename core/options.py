@@ -117,9 +117,10 @@ class JobOptions(TrainingOptions):
 
 @dataclass(frozen=True)
 class TeacherLimits:
-    """What the teacher's architecture allows."""
+    """What the teacher's architecture allows; r of a network of several stages reaches to its longest."""
 
     depth: int
+    max_compression_factor: int
     max_lora_rank: int
     patch_size: int
     image_size: int
@@ -131,7 +132,7 @@ def allowed_by_teacher(limits: TeacherLimits) -> dict[str, str]:
     patch, dynamic = limits.patch_size, limits.dynamic_image_size
     sizes = f"multiples of {patch} from {LEAST_PATCHES * patch}"
     return {
-        "r": f"1 to {limits.depth}",
+        "r": f"1 to {limits.max_compression_factor}",
         "k": f"1 to {limits.max_lora_rank}",
         "layers": f"0 to {limits.depth - 1}, each once, in ascending order",
         "image_size": sizes if dynamic else str(limits.image_size),
@@ -148,8 +149,10 @@ def check_against_teacher(options: JobOptions, limits: TeacherLimits) -> list[Fi
 
 
 def _check_depth(options: JobOptions, limits: TeacherLimits) -> Iterator[FieldProblem]:
-    if options.r > limits.depth:
-        message = f"the teacher has {limits.depth} blocks"
+    if options.r > limits.max_compression_factor:
+        message = f"the teacher has {limits.max_compression_factor} blocks"
+        if limits.max_compression_factor < limits.depth:
+            message += " in its longest stage"
         yield FieldProblem("r", message, allowed_by_teacher(limits)["r"], options.r)
     layers = list(options.layers or ())
     if layers and (layers != sorted(set(layers)) or layers[-1] >= limits.depth):

@@ -55,7 +55,7 @@ class UnsupportedArchitecture(WecoloraError):
         self.reason = reason
         super().__init__(
             f"{architecture} cannot be a teacher: {reason}. Choose a vision transformer whose blocks are alike "
-            "(ViT, DeiT, BEiT, EVA, DINO, CLIP or SigLIP vision towers)."
+            "(ViT, DeiT, BEiT, EVA, DINO, CLIP or SigLIP vision towers) or a ResNet (ResNet, Wide ResNet, ResNeXt)."
         )
 
 

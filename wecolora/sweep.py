@@ -14,13 +14,14 @@ from typing import Any
 
 from torch import nn
 
-from wecolora.architectures import architecture_name, describe_transformer
+from wecolora.architectures import architecture_name
 from wecolora.config import DistillConfig
 from wecolora.distillation import distill
 from wecolora.errors import CheckpointMismatch, NoRun, OutputExists
 from wecolora.evaluation.labelled import LabelledSet
 from wecolora.evaluation.probe import linear_probe
 from wecolora.evaluation.readers import read_labelled
+from wecolora.families import describe_model
 from wecolora.images import find_images
 from wecolora.progress import ProgressCallback
 from wecolora.sweep_grid import PlannedRun, combine, plan_runs
@@ -123,7 +124,7 @@ def run_sweep(  # noqa: PLR0913 - all but the first four are keywords
         raise OutputExists(str(folder), finished=False)
     configs = combine(options)
     module, source = _load(teacher, configs)
-    runs = plan_runs(configs, describe_transformer(module))
+    runs = plan_runs(configs, describe_model(module))
     identity = {
         "teacher": source,
         "parameters": sum(parameter.numel() for parameter in module.parameters()),

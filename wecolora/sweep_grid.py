@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from wecolora.architectures import TransformerLayout
-from wecolora.blocks import check_layers, student_depth
+from wecolora.blocks import plan_blocks
 from wecolora.combinations import check_combinations
 from wecolora.config import OPTION_NAMES, DistillConfig, explain
 from wecolora.errors import OutOfRange
+from wecolora.layouts import Layout
 from wecolora.lora import check_rank
 
 
@@ -55,7 +55,7 @@ def combine(options: Mapping[str, object]) -> list[DistillConfig]:
     return configs
 
 
-def plan_runs(configs: Sequence[DistillConfig], layout: TransformerLayout) -> list[PlannedRun]:
+def plan_runs(configs: Sequence[DistillConfig], layout: Layout) -> list[PlannedRun]:
     """Name the runs, and check what depends on the teacher.
 
     Raises:
@@ -72,10 +72,7 @@ def plan_runs(configs: Sequence[DistillConfig], layout: TransformerLayout) -> li
         varying = ["recipe", *(field for field in varying if field == "method")]
     runs = []
     for config in configs:
-        if config.layers is None:
-            student_depth(layout.depth, config.compression_factor)
-        else:
-            check_layers(layout.depth, config.layers)
+        plan_blocks(layout, config)
         rank = config.rank(layout.max_lora_rank)
         check_rank(layout, rank)
         varied = {OPTION_NAMES.get(field, field): _text(getattr(config, field)) for field in varying}

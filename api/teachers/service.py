@@ -101,6 +101,8 @@ def add_teacher(resources: Resources, upload: TeacherUpload) -> TeacherOut:
 
 def _check_image_size(image_size: int, architecture: Architecture) -> None:
     patch = architecture.patch_size
+    if image_size == architecture.image_size:
+        return
     if image_size % patch or image_size < LEAST_PATCHES * patch:
         allowed = f"multiples of {patch} from {LEAST_PATCHES * patch}"
         message = f"the architecture's patches are {patch} pixels wide"

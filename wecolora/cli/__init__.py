@@ -12,7 +12,7 @@ from wecolora.cli.probe import probe
 from wecolora.cli.report import report_command
 from wecolora.cli.sweep import sweep_command
 
-_HELP = """Distil a vision transformer into a student of a fraction of its depth, on unlabelled images.
+_HELP = """Distil a vision transformer (or a ResNet) into a student of a fraction of its depth, on unlabelled images.
 
 Exit codes: 0 done, 1 failed on the way, 2 wrong input (the option and its range are named), 130 stopped by Ctrl-C with
 a checkpoint.

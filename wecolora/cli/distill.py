@@ -92,6 +92,8 @@ def _account(report: dict[str, Any]) -> Iterator[str]:
     )
     yield f"Method {report['method']}, recipe {recipe['name']}" + (f" with {changed}." if changed else ".")
     yield f"Blocks kept, from 0: {', '.join(map(str, report['student']['blocks']))}."
+    for note in report["notes"]:
+        yield f"Note: {note}."
     if report["refit"]:
         last = report["refit"][-1]
         yield (

@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from wecolora.architectures import architecture_name
 from wecolora.errors import AttentionUnavailable
+from wecolora.families import model_blocks
 from wecolora.teachers import image_size_of, patch_size_of
 
 # The paper keeps the "top 10%" of the fused attention.
@@ -101,7 +102,7 @@ def block_attention(model: nn.Module, images: Tensor) -> list[Tensor]:
         AttentionUnavailable: when a block computes none, or several.
     """
     recorder = _Recorder()
-    blocks = list(cast("nn.Sequential", model.blocks))
+    blocks = model_blocks(model)
     with ExitStack() as hooks:
         for index, block in enumerate(blocks):
             for handle in (
