@@ -20,7 +20,6 @@ from core.queries.events import append_events
 from core.queries.jobs import get_job
 from core.queries.teachers import find_teacher
 from core.states import EventLevel, EventType, JobState
-from wecolora.errors import NonFiniteLoss
 from worker.protocol import (
     CheckpointMessage,
     CheckpointRef,
@@ -37,6 +36,9 @@ from worker.supervisor import supervise
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+# `NonFiniteLoss.code`; the engine itself is loaded in the trainer only.
+_DIVERGED = "non_finite_loss"
 
 
 def run_job(runtime: Runtime, job_id: str) -> None:
@@ -129,7 +131,7 @@ class JobWork:
         """End the job for good; what was learnt before a training diverged is kept."""
         self._write(lambda s: leases.fail(s, self._claim, error))
         self._discard(self._attempt_prefix)
-        if error.code != NonFiniteLoss.code:
+        if error.code != _DIVERGED:
             self._discard(self._checkpoint_prefix)
 
     def cancel(self) -> None:
