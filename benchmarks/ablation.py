@@ -97,10 +97,10 @@ def _features_and_tokens(model: nn.Module, images: Tensor) -> tuple[np.ndarray, 
     features, tokens = [], []
     with TokenReader(model).attached() as read:
         for batch in torch.split(images, 100):
-            tokens.append(read(batch.to(device)).float().cpu())
-    for batch in torch.split(images, 100):
-        pooled = model.forward_head(model.forward_features(batch.to(device)), pre_logits=True)  # type: ignore[operator]
-        features.append(pooled.float().cpu())
+            caught = read.read(batch.to(device))
+            tokens.append(caught.last.float().cpu())
+            pooled = model.forward_head(caught.features, pre_logits=True)  # type: ignore[operator]
+            features.append(pooled.float().cpu())
     return torch.cat(features).numpy(), torch.cat(tokens)
 
 

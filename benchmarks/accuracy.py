@@ -43,6 +43,7 @@ def main() -> None:
             result = wecolora.distill(
                 teacher,
                 images,
+                recipe="paper",
                 compression_factor=options.r,
                 lora_rank=options.k,
                 policy=options.policy,

@@ -57,14 +57,14 @@ class _States:
 
     def advance(self, index: int, targets: Sequence[Tensor] = ()) -> float:
         """All batches through one block; returns their mean absolute distance from targets."""
-        distance = count = 0.0
+        distance, count = torch.zeros((), dtype=torch.float64, device=self.device), 0
         for number, tokens in enumerate(self.tokens):
             output = self.runner.run(index, tokens.to(self.device))
             if targets:
-                distance += float((targets[number].to(self.device) - output).abs().sum())
+                distance += (targets[number].to(self.device) - output).abs().sum(dtype=torch.float64)
                 count += output.numel()
             self.tokens[number] = output.cpu()
-        return distance / max(count, 1.0)
+        return float(distance) / max(count, 1)
 
 
 @torch.no_grad()
@@ -127,15 +127,15 @@ def _refit(
     linear = last_linear(block)
     gain = _gain(student, index, linear, ours)
     equations = HeldOutEquations.empty(linear)
-    before = count = 0.0
+    before, count = torch.zeros((), dtype=torch.float64, device=ours.device), 0
     for number, (tokens, target) in enumerate(zip(ours.tokens, targets, strict=True)):
         with _input_of(linear) as caught:
             output = ours.runner.run(index, tokens.to(ours.device))
         missing = target.to(ours.device) - output
-        before += float(missing.abs().sum())
+        before += missing.abs().sum(dtype=torch.float64)
         count += missing.numel()
         equations.part(number).add(caught[0], missing / gain)
-    return before / count, equations.apply_to(linear, ridge)
+    return float(before) / count, equations.apply_to(linear, ridge)
 
 
 @contextmanager

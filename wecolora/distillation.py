@@ -127,12 +127,13 @@ def _run(
         plan.setting,
         plan.preparation.computed,
     )
+    run = run_identity(plan)
     if checkpoint is not None:
-        check_same_run(checkpoint, run_identity(plan))
+        check_same_run(checkpoint, run)
         trainer.load_state(checkpoint.tensors)
         plan.preparation.fits = [BlockFit(**fit) for fit in checkpoint.facts.get("refit", [])]
     prepared = time.perf_counter()
-    resumed_from = _train(trainer, plan, folder, notify, checkpoint_seconds)
+    resumed_from = _train(trainer, plan, run, folder, notify, checkpoint_seconds)
     trained = time.perf_counter()
     student, report = _deliver(plan, trainer, folder, notify)
     report["training"] |= {  # type: ignore[operator]
@@ -169,13 +170,13 @@ def _borrowed(teacher: nn.Module) -> Iterator[None]:
 def _train(
     trainer: Trainer,
     plan: Plan,
+    run: dict[str, object],
     folder: Path,
     notify: ProgressCallback,
     checkpoint_seconds: float,
 ) -> int:
     """Run the steps that are left; returns the step that it started from."""
     file = folder / CHECKPOINT
-    run = run_identity(plan)
     facts = {"refit": [asdict(fit) for fit in plan.preparation.fits]}
     first_step = trainer.step
     started = written = time.perf_counter()

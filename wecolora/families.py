@@ -3,14 +3,13 @@
 The one place that tells families apart; everything else goes by their `Layout`.
 """
 
-from typing import Any, cast
-
 import torch
 from torch import nn
 
 from wecolora.architectures import architecture_name, describe_transformer, empty_tensors
 from wecolora.errors import UnsupportedArchitecture
 from wecolora.layouts import Layout
+from wecolora.pooling import pool
 from wecolora.resnets import STAGES, describe_resnet, is_resnet
 
 _NO_TOKENS = "its features are not one row of tokens"
@@ -66,5 +65,4 @@ class _Pooling(nn.Module):
         self.model = model
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        model = cast("Any", self.model)
-        return cast("torch.Tensor", model.forward_head(model.forward_features(images), pre_logits=True))
+        return pool(self.model, images)

@@ -62,10 +62,12 @@ class Tokens:
 
     Attributes:
         last: tokens after the last block, before or after the final norm, [B, N, D].
+        features: what the network's ``forward_features`` gave, for its own pooling.
         blocks: tokens after each of the blocks asked for, [B, N, D] each.
     """
 
     last: Tensor
+    features: Tensor
     blocks: tuple[Tensor, ...] = ()
 
 
@@ -113,7 +115,7 @@ class TokenReader:
         caught = dict(self._caught)
         self._caught.clear()
         last = caught[max(caught)] if self.place is LossPlace.BEFORE_NORM else as_tokens(final)
-        return Tokens(last, tuple(caught[index] for index in self.blocks))
+        return Tokens(last, final, tuple(caught[index] for index in self.blocks))
 
     def __call__(self, images: Tensor) -> Tensor:
         """The last tokens of a batch, [B, N, D]."""

@@ -44,6 +44,10 @@ class LoRALayer(nn.Module):
         like = base.weight.new_empty
         self.lora_A = nn.Parameter(like(len(widths) * lora_rank, self.in_features))
         self.lora_B = nn.Parameter(like(sum(widths), lora_rank).zero_())
+        self._add_more()
+
+    def _add_more(self) -> None:
+        """Further trainable tensors of the kind."""
 
     @property
     def in_features(self) -> int:
@@ -148,16 +152,8 @@ class DoRALayer(LoRALayer):
     4.3 proposes, the norm counts as a constant in the gradient.
     """
 
-    def __init__(
-        self,
-        base: nn.Linear | nn.Conv2d,
-        lora_rank: int,
-        splits: tuple[int, ...],
-        adapted: tuple[bool, ...] | None = None,
-        scale: float = 1.0,
-    ) -> None:
-        super().__init__(base, lora_rank, splits, adapted, scale)
-        self.magnitude = nn.Parameter(base.weight.detach().flatten(1).norm(dim=1))
+    def _add_more(self) -> None:
+        self.magnitude = nn.Parameter(self.base.weight.detach().flatten(1).norm(dim=1))
 
     @property
     def weight(self) -> Tensor:

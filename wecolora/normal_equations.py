@@ -27,7 +27,7 @@ class NormalEquations:
     gram: Tensor
     cross: Tensor
     intercept: bool
-    square: float = 0.0
+    square: Tensor
     rows: int = 0
 
     @classmethod
@@ -39,7 +39,7 @@ class NormalEquations:
             linear.weight.new_zeros(height, width, dtype=torch.float64)
             for height in (width, linear.out_features)
         )
-        return cls(gram, cross, intercept)
+        return cls(gram, cross, intercept, gram.new_zeros(()))
 
     def add(self, inputs: Tensor, missing: Tensor) -> None:
         """Add a batch: inputs [B, N, d_in], missing [B, N, d_out]."""
@@ -50,7 +50,7 @@ class NormalEquations:
         # Products in float32, sums in float64: the ridge is far above float32's rounding.
         self.gram += (rows.T @ rows).double()
         self.cross += (wanted.T @ rows).double()
-        self.square += float(wanted.square().sum(dtype=torch.float64))
+        self.square += wanted.square().sum(dtype=torch.float64)
         self.rows += len(rows)
 
     def plus(self, other: "NormalEquations") -> "NormalEquations":
@@ -75,7 +75,7 @@ class NormalEquations:
     def residual(self, change: Tensor) -> float:
         """Squared error that a change leaves on these rows."""
         explained = (change * (change @ self.gram - 2 * self.cross)).sum()
-        return self.square + float(explained)
+        return float(self.square + explained)
 
     def apply_to(self, linear: nn.Linear, ridge: float) -> None:
         """Change the layer."""

@@ -7,6 +7,7 @@ depends on the teacher, the images and the keys alone; `loss` compares the stude
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,10 +26,17 @@ class Objective(nn.Module, ABC):
     resumed runs change nothing.
     """
 
+    # In a tuple, so that they do not become parts of this module.
+    _networks: tuple[Any, Any] | None = None
+
     @contextmanager
     def attached(self, student: nn.Module, teacher: nn.Module) -> Iterator[None]:
         """Get hold of the two networks, on their device, for the time of a run."""
-        yield
+        self._networks = student, teacher
+        try:
+            yield
+        finally:
+            self._networks = None
 
     @abstractmethod
     def targets(self, images: Tensor, keys: Sequence[Key]) -> tuple[Tensor, ...]:

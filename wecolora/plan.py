@@ -13,7 +13,7 @@ from wecolora.block_choice import measure_blocks
 from wecolora.blocks import copy_weights, plan_blocks
 from wecolora.config import BlockPolicy, DistillConfig, Method
 from wecolora.devices import resolve_device, resolve_precision
-from wecolora.errors import MethodDoesNotFit, OutOfRange
+from wecolora.errors import CheckpointMismatch, MethodDoesNotFit, OutOfRange
 from wecolora.export import check_buildable
 from wecolora.families import describe_model
 from wecolora.images import AugmentedImages, ImageSet, load_images
@@ -81,6 +81,8 @@ def make_plan(
         raise OutOfRange(
             "image_size", config.image_size, f"{image_size_of(teacher)}, the size this model was built for"
         )
+    if kept is not None and kept[-1] >= layout.depth:
+        raise CheckpointMismatch([f"its blocks were {list(kept)} and the teacher now has {layout.depth}"])
     blocks = kept or plan_blocks(layout, config)
     check_buildable(copy_weights(teacher_model, blocks))
     check_method(config.method, teacher_model)
@@ -95,9 +97,13 @@ def make_plan(
     used = everything.subset(config.few_shot_ratio, config.seed)
     views = AugmentedImages(used, preprocessing_of(teacher_model), config.seed, config.smallest_crop)
     teacher_model.to(device).eval().requires_grad_(False)
+
+    def tell(done: int, total: int) -> None:
+        notify(Progress("preparing", done, total))
+
     if kept is None and config.layers is None and config.policy is BlockPolicy.MEASURED:
         keep = [len(inside) for inside in by_stage(layout.stages, blocks)]
-        blocks = measure_blocks(teacher_model, views, keep, device)
+        blocks = measure_blocks(teacher_model, views, keep, device, tell)
     preparation = prepare(
         Context(
             teacher_model,
@@ -108,7 +114,7 @@ def make_plan(
             views,
             device,
             restoring=kept is not None,
-            on_progress=lambda done, total: notify(Progress("preparing", done, total)),
+            on_progress=tell,
         )
     )
     schedule = Schedule(

@@ -10,9 +10,9 @@ class Progress:
     """Where a run is.
 
     Attributes:
-        phase: ``loading``, ``distilling``, ``merging`` or ``exporting``.
-        step: optimiser steps done; images decoded while loading.
-        total_steps: optimiser steps in all; images found while loading.
+        phase: ``loading``, ``preparing``, ``distilling``, ``merging`` or ``exporting``.
+        step: optimiser steps done; images decoded while loading; blocks dropped or refitted while preparing.
+        total_steps: optimiser steps in all; images found while loading; blocks to drop or refit while preparing.
         epoch: current epoch, counted from 0.
         epochs: in all.
         loss: of the last step.

@@ -9,7 +9,6 @@ from wecolora.objectives import Key
 
 # Kept targets may take so much; where all do not fit, none is kept.
 MEMORY_BYTES = 2 * 1024**3
-_MOST_IN_HALF_PRECISION = torch.finfo(torch.float16).max
 
 
 class TargetCache:
@@ -43,17 +42,24 @@ class TargetCache:
             columns = zip(*(one for one in kept if one is not None), strict=True)
             return tuple(torch.stack(column).to(device).float() for column in columns)
         targets = tuple(_rounded(target) for target in compute())
-        size = sum(target[0].numel() * target.element_size() for target in targets)
-        if size * self.views <= MEMORY_BYTES:
-            rows = zip(*(target.cpu().unbind() for target in targets), strict=True)
+        # Two bytes a number, as long as half precision's range holds it.
+        if self.views * sum(2 * target[0].numel() for target in targets) <= MEMORY_BYTES:
+            rows = zip(*(_packed(target.cpu()).unbind() for target in targets), strict=True)
             # Cloned, or one kept row would hold its whole batch.
             self._kept.update(
                 {key: tuple(t.clone() for t in row) for key, row in zip(keys, rows, strict=True)}
             )
-        return tuple(target.float() for target in targets)
+        return targets
 
 
 def _rounded(target: Tensor) -> Tensor:
-    """In half precision where its range holds the values; some networks have single features beyond it."""
-    fits = bool((target.abs() < _MOST_IN_HALF_PRECISION).all())
-    return target.half() if fits and target.dtype == torch.float32 else target
+    """As half precision holds it, in float32; single features beyond its range stay as they are."""
+    exact = target.float()
+    half = exact.half().float()
+    return torch.where(half.isfinite(), half, exact)
+
+
+def _packed(rounded: Tensor) -> Tensor:
+    """The same numbers in half the memory, where that can hold them all."""
+    half = rounded.half()
+    return half if torch.equal(half.float(), rounded) else rounded

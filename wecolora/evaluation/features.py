@@ -17,6 +17,7 @@ from wecolora.devices import resolve_device
 from wecolora.errors import NoImages, NonFiniteFeatures, UnreadableImages
 from wecolora.evaluation.labelled import Images, LabelledImages
 from wecolora.images import PlainImages, decode
+from wecolora.pooling import pool
 from wecolora.teachers import preprocessing_of
 
 
@@ -102,8 +103,7 @@ def extract_features(
     try:
         for done, views in _batches(images, view, batch_size, unreadable):
             if not unreadable:  # after the first broken image the rest is only looked through
-                tokens = model.forward_features(views.to(resolved))  # type: ignore[operator]
-                pooled.append(model.forward_head(tokens, pre_logits=True).float().cpu())  # type: ignore[operator]
+                pooled.append(pool(model, views.to(resolved)).float().cpu())
             if on_progress is not None:
                 on_progress(done, len(images))
     finally:

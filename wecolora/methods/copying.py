@@ -11,12 +11,13 @@ from wecolora.config import AdaptedMatrices, Initialisation, LoraInit, Method
 from wecolora.directions import input_directions
 from wecolora.errors import UnsupportedArchitecture
 from wecolora.families import describe_model, model_blocks
+from wecolora.layouts import block_paths
 from wecolora.lora import Pairs, add_lora, lora_layers, merge_lora
 from wecolora.methods.base import Context, Preparation
+from wecolora.methods.random_student import build_random
 from wecolora.objectives import TokenObjective
 from wecolora.residual_refit import check_refittable, refit_residual_blocks
 from wecolora.resnets import measure_batch_norms
-from wecolora.torchvision_compat import timm
 
 # Tokens kept at once while blocks are refitted: those of the teacher and those of the student, float32.
 _REFIT_BYTES = 2 * 1024**3
@@ -130,10 +131,15 @@ def _add_pairs(student: nn.Module, context: Context) -> None:
 
 
 def _changed(student: nn.Module, context: Context) -> tuple[str, ...]:
-    """Tensors that the closed form made different from the teacher's."""
-    copies = copy_weights(context.teacher, context.blocks).state_dict()
+    """Tensors of the blocks that the closed form made different from the teacher's."""
+    theirs = model_blocks(context.teacher)
+    trios = zip(block_paths(describe_model(student)), model_blocks(student), context.blocks, strict=True)
     return tuple(
-        name for name, tensor in student.state_dict().items() if not torch.equal(tensor, copies[name])
+        f"{path}.{name}"
+        for path, block, kept in trios
+        for original in [theirs[kept].state_dict()]
+        for name, tensor in block.state_dict().items()
+        if not torch.equal(tensor, original[name])
     )
 
 
@@ -149,10 +155,5 @@ def _under_pairs(student: nn.Module, names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _random_student(context: Context) -> nn.Module:
     """The student's network with timm's own random initialisation (Table 1, first row)."""
-    student = copy_weights(context.teacher, context.blocks)
-    arguments = {**timm.models.get_model_args(student), **describe_model(student).timm_arguments()}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(context.config.seed)
-        random = timm.create_model(context.layout.architecture, **arguments)
-    student.load_state_dict(random.state_dict())
-    return student
+    shape = describe_model(copy_weights(context.teacher, context.blocks)).timm_arguments()
+    return build_random(context.teacher, context.config.seed, **shape)

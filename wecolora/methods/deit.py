@@ -7,8 +7,7 @@ The student never sees the teacher's features, only what it says of an image: it
 Legend: B batch, N tokens, D embed_dim, K classes.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -19,10 +18,10 @@ from wecolora.architectures import architecture_name
 from wecolora.config import PseudoLabels
 from wecolora.errors import MethodDoesNotFit
 from wecolora.methods.base import Context, Preparation
-from wecolora.methods.pooling import classes_of, pool
 from wecolora.methods.prototypes import Prototypes, count_clusters, find_prototypes, teacher_features
 from wecolora.methods.random_student import build_random
 from wecolora.objectives import Key, Objective
+from wecolora.pooling import classes_of, pool
 from wecolora.torchvision_compat import timm
 
 # DeiT, Section 4: temperature and weight of the soft loss; the hard loss weighs both heads alike.
@@ -41,7 +40,7 @@ def check_deit(teacher: nn.Module) -> None:
     name = _register_argument(teacher)
     try:
         with torch.device("meta"):
-            student = build_random(teacher, 1, 0, **_one_more(teacher, name))
+            student = build_random(teacher, 0, depth=1, **_one_more(teacher, name))
     except (TypeError, RuntimeError, AssertionError, ValueError) as error:
         raise MethodDoesNotFit(
             "deit", architecture_name(teacher), f"timm cannot build it with a distillation token ({error})"
@@ -63,12 +62,8 @@ def prepare_deit(context: Context) -> Preparation:
     check_deit(teacher)
     prototypes = None if classes_of(teacher) else _prototypes(context)
     classes = classes_of(teacher) or len(cast("Prototypes", prototypes).directions)
-    student = build_random(
-        teacher,
-        len(context.blocks),
-        config.seed,
-        **_one_more(teacher, _register_argument(teacher)),
-    )
+    arguments = _one_more(teacher, _register_argument(teacher))
+    student = build_random(teacher, config.seed, depth=len(context.blocks), **arguments)
     student.to(context.device).requires_grad_(True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -110,18 +105,6 @@ class DistillationTokenObjective(Objective):
         self.prototypes = prototypes
         self.class_head = class_head
         self.distillation_head = distillation_head
-        self._networks: tuple[Any, Any] | None = (
-            None  # in a tuple, so that they do not become parts of this module
-        )
-
-    @contextmanager
-    def attached(self, student: nn.Module, teacher: nn.Module) -> Iterator[None]:
-        """Get hold of the two networks."""
-        self._networks = student, teacher
-        try:
-            yield
-        finally:
-            self._networks = None
 
     def targets(self, images: Tensor, keys: Sequence[Key]) -> tuple[Tensor, ...]:
         """Hard: the teacher's decisions, [B] whole numbers. Soft: its logits, [B, K]."""

@@ -6,8 +6,7 @@ blocks of teacher and student.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -60,7 +59,7 @@ def prepare_dmae(context: Context) -> Preparation:
     """
     teacher, config = context.teacher, context.config
     check_dmae(teacher)
-    student = build_random(teacher, len(context.blocks), config.seed)
+    student = build_random(teacher, config.seed, depth=len(context.blocks))
     student.to(context.device).requires_grad_(True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -110,16 +109,6 @@ class MaskedObjective(Objective):
         width, prefix = int(network.embed_dim), int(network.num_prefix_tokens)
         self.decoder = PixelDecoder(width, self.grid, prefix, 3 * image_size_of(student) ** 2 // self.patches)
         self.projection = nn.Linear(width, width)
-        self._networks: tuple[nn.Module, nn.Module] | None = None  # a tuple: they are no parts of this module
-
-    @contextmanager
-    def attached(self, student: nn.Module, teacher: nn.Module) -> Iterator[None]:
-        """Get hold of the two networks."""
-        self._networks = student, teacher
-        try:
-            yield
-        finally:
-            self._networks = None
 
     def targets(self, images: Tensor, keys: Sequence[Key]) -> tuple[Tensor, ...]:
         """The teacher's features of the visible patches, [B, T + V, D]; its later blocks are not run."""

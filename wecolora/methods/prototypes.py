@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from wecolora.errors import TooFewImagesToCluster
 from wecolora.images import AugmentedImages, PlainImages
-from wecolora.methods.pooling import pool
+from wecolora.pooling import pool
 from wecolora.teachers import preprocessing_of
 
 _IMAGES_PER_CLUSTER = 10
