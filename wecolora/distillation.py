@@ -132,6 +132,7 @@ def _run(
         check_same_run(checkpoint, run)
         trainer.load_state(checkpoint.tensors)
         plan.preparation.fits = [BlockFit(**fit) for fit in checkpoint.facts.get("refit", [])]
+        plan.preparation.notes = tuple(checkpoint.facts.get("notes", ()))
     prepared = time.perf_counter()
     resumed_from = _train(trainer, plan, run, folder, notify, checkpoint_seconds)
     trained = time.perf_counter()
@@ -177,7 +178,10 @@ def _train(
 ) -> int:
     """Run the steps that are left; returns the step that it started from."""
     file = folder / CHECKPOINT
-    facts = {"refit": [asdict(fit) for fit in plan.preparation.fits]}
+    facts = {
+        "refit": [asdict(fit) for fit in plan.preparation.fits],
+        "notes": list(plan.preparation.notes),
+    }
     first_step = trainer.step
     started = written = time.perf_counter()
     with (

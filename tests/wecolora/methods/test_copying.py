@@ -5,7 +5,7 @@ import timm
 import torch
 
 import wecolora
-from tests.wecolora.conftest import run
+from tests.wecolora.conftest import SHAPE, make_teacher, run, write_images
 from wecolora import copy_weights, errors, select_blocks
 from wecolora.lora import DoRALinear, Pairs, lora_layers
 
@@ -141,6 +141,47 @@ def test_every_loss_is_lowered_by_training(options, teacher, images):
     assert training["final_loss"] < 0.97 * training["initial_loss"]
 
 
+@pytest.fixture(scope="module")
+def plain_student(tmp_path_factory):
+    """The student of the recipe ``paper``, to hold others against."""
+    teacher = make_teacher(depth=6, img_size=32, patch_size=8, num_classes=5, **SHAPE)
+    folder = write_images(tmp_path_factory.mktemp("plain") / "images", 24)
+    return teacher, folder, weights(run(teacher, folder, None).student)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss": "smooth-l1"},
+        {"loss": "cosine"},
+        {"loss_place": "after-norm"},
+        {"normalise_targets": True},
+        {"cls_weight": 1.0},
+        {"block_weight": 1.0},
+        {"adapter": "rslora"},
+        {"adapter": "dora"},
+        {"lora_alpha": 4.0},
+        {"lora_init": "gaussian"},
+        {"lora_init": "orthogonal"},
+        {"lora_init": "eva"},
+        {"smallest_crop": 0.9},
+        {"views": 1},
+        {"precision": "bf16"},
+        {"weight_decay": 5.0},
+        {"init": "closed-form"},
+        {"init": "closed-form", "refit_views": 3},
+        {"init": "closed-form", "refit_ridge": 50.0},
+    ],
+    ids=str,
+)
+def test_every_option_makes_another_student(options, plain_student):
+    teacher, folder, plain = plain_student
+    student = weights(run(teacher, folder, None, **options).student)
+    if len(options) > 1:  # against the closed form without the further option
+        plain = weights(run(teacher, folder, None, init="closed-form").student)
+    assert any(not torch.equal(student[name], tensor) for name, tensor in plain.items())
+
+
 def test_views_that_are_shown_again_give_the_same_student_whether_their_targets_are_kept_or_not(
     teacher, images, monkeypatch
 ):
@@ -169,7 +210,6 @@ def test_the_teacher_sees_a_repeated_view_once(teacher, images):
 
 
 def test_a_share_of_the_images_is_taken_of_every_class_folder(teacher, tmp_path):
-    from tests.wecolora.conftest import write_images
     from wecolora.images import load_images
 
     write_images(tmp_path / "all" / "cats", 20)
