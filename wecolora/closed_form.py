@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from wecolora.architectures import architecture_name, last_linear
 from wecolora.block_runner import BlockRunner
+from wecolora.devices import autocast
 from wecolora.errors import UnsupportedArchitecture
 from wecolora.normal_equations import HeldOutEquations
 
@@ -54,12 +55,18 @@ class _States:
     runner: BlockRunner
     tokens: list[Tensor]
     device: torch.device
+    precision: str
+
+    def run(self, index: int, number: int) -> Tensor:
+        """One batch through one block."""
+        with autocast(self.device, self.precision):
+            return self.runner.run(index, self.tokens[number].to(self.device)).float()
 
     def advance(self, index: int, targets: Sequence[Tensor] = ()) -> float:
         """All batches through one block; returns their mean absolute distance from targets."""
         distance, count = torch.zeros((), dtype=torch.float64, device=self.device), 0
-        for number, tokens in enumerate(self.tokens):
-            output = self.runner.run(index, tokens.to(self.device))
+        for number in range(len(self.tokens)):
+            output = self.run(index, number)
             if targets:
                 distance += (targets[number].to(self.device) - output).abs().sum(dtype=torch.float64)
                 count += output.numel()
@@ -75,6 +82,7 @@ def refit_blocks(
     group_ends: Sequence[int],
     *,
     ridge: float | None = None,
+    precision: str = "fp32",
     on_block: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[BlockFit]:
     """Refit the last linear layer of every student block, in order, to the teacher's tokens at its group's end.
@@ -87,6 +95,7 @@ def refit_blocks(
         batches: normalised images, [B, 3, S, S] each, all views of an image in one batch; read once.
         group_ends: teacher block that each student block shall reach, counted from 0, ascending.
         ridge: strength; None chooses it for every block on held-out images.
+        precision: of the blocks' passes, ``fp32`` or ``bf16``; the equations are in float32 and float64.
         on_block: called with (blocks done, blocks in all).
 
     Returns:
@@ -95,7 +104,7 @@ def refit_blocks(
     Raises:
         UnsupportedArchitecture: the blocks' output is not affine in their last linear layer.
     """
-    ours, theirs = _enter(student, teacher, batches)
+    ours, theirs = _enter(student, teacher, batches, precision)
     fits = []
     done = -1
     for index, end in enumerate(group_ends):
@@ -109,14 +118,16 @@ def refit_blocks(
     return fits
 
 
-def _enter(student: nn.Module, teacher: nn.Module, batches: Iterable[Tensor]) -> tuple[_States, _States]:
+def _enter(
+    student: nn.Module, teacher: nn.Module, batches: Iterable[Tensor], precision: str
+) -> tuple[_States, _States]:
     """The tokens before the first block; student and teacher share everything in front of it."""
     device = next(teacher.parameters()).device
     images = iter(batches)
     first = next(images).to(device)
     ours, theirs = (BlockRunner(model, first[:1]) for model in (student, teacher))
     entered = [theirs.enter(batch.to(device)).cpu() for batch in itertools.chain([first], images)]
-    return _States(ours, list(entered), device), _States(theirs, list(entered), device)
+    return _States(ours, list(entered), device, precision), _States(theirs, list(entered), device, precision)
 
 
 def _refit(
@@ -128,9 +139,9 @@ def _refit(
     gain = _gain(student, index, linear, ours)
     equations = HeldOutEquations.empty(linear)
     before, count = torch.zeros((), dtype=torch.float64, device=ours.device), 0
-    for number, (tokens, target) in enumerate(zip(ours.tokens, targets, strict=True)):
+    for number, target in enumerate(targets):
         with _input_of(linear) as caught:
-            output = ours.runner.run(index, tokens.to(ours.device))
+            output = ours.run(index, number)
         missing = target.to(ours.device) - output
         before += missing.abs().sum(dtype=torch.float64)
         count += missing.numel()

@@ -93,7 +93,8 @@ class DistillConfig(BaseModel):
         image_size: side of the input in pixels; None takes the teacher's.
         seed: of the subset, the order, the augmentation and the pairs' initialisation.
         device: ``auto`` takes CUDA when it is there.
-        precision: ``auto`` takes bf16 autocast on CUDA and fp32 on the CPU.
+        precision: ``auto`` takes bf16 autocast where the device computes it natively and tokens are at least 256 wide,
+            else fp32.
         few_shot_ratio: share α of the images that is used, in (0, 1] (paper: 0.01 to 0.1), of every class folder
             where the images lie in such.
         pseudo_labels: ``deit``: learn the teacher's decision or its distribution.

@@ -1,11 +1,12 @@
 """Which device and precision a run uses."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 
 from wecolora.errors import DeviceUnavailable
+from wecolora.plain_attention import PlainAttention
 
 _BF16_WIDTH = 256
 # What torch's CPU allocator says, on POSIX and on Windows.
@@ -45,11 +46,14 @@ def _processor_has_bf16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+@contextmanager
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
     """bf16 autocast, or nothing."""
-    if precision == "bf16":
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
+    if precision != "bf16":
+        yield
+        return
+    with torch.autocast(device.type, dtype=torch.bfloat16), PlainAttention():
+        yield
 
 
 @contextmanager

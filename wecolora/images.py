@@ -230,7 +230,8 @@ class AugmentedImages(Dataset[Tensor]):
         """One view of one image, [3, S, S]; ``key`` is (view, image)."""
         view_number, index = key
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(mix_seed(self.seed, view_number, index))
+            # torch.manual_seed would seed every device and note where from, which takes longer than the crop.
+            torch.default_generator.manual_seed(mix_seed(self.seed, view_number, index))
             view: Tensor = self.transform(self.images.image(index))
         return view
 

@@ -10,6 +10,8 @@ RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
 # Every so-manieth batch is held out to choose the strength, and then counts like the others.
 _HELD_OUT = 5
 _WITHOUT_HELD_OUT = 0.1
+# Columns of the symmetric sums that are computed at once, from the diagonal down.
+_TILE = 384
 
 
 @dataclass
@@ -17,7 +19,7 @@ class NormalEquations:
     """Sums over rows of [a, 1]ᵀ[a, 1] and of what is missing, in float64; without the 1 for a layer without bias.
 
     Attributes:
-        gram: [d_in + 1, d_in + 1].
+        gram: [d_in + 1, d_in + 1]; it is symmetric, and what lies above its diagonal is not kept.
         cross: of the missing output with [a, 1], [d_out, d_in + 1].
         intercept: whether there is a 1.
         square: of the missing output, summed over everything.
@@ -43,13 +45,18 @@ class NormalEquations:
 
     def add(self, inputs: Tensor, missing: Tensor) -> None:
         """Add a batch: inputs [B, N, d_in], missing [B, N, d_out]."""
-        rows = inputs.flatten(0, -2).float()
-        if self.intercept:
-            rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
-        wanted = missing.flatten(0, -2).float()
+        rows, wanted = inputs.flatten(0, -2).float(), missing.flatten(0, -2).float()
+        width = rows.shape[1]
         # Products in float32, sums in float64: the ridge is far above float32's rounding.
-        self.gram += (rows.T @ rows).double()
-        self.cross += (wanted.T @ rows).double()
+        for left in range(0, width, _TILE):
+            right = min(left + _TILE, width)
+            self.gram[left:width, left:right] += rows[:, left:].T @ rows[:, left:right]
+        self.cross[:, :width] += wanted.T @ rows
+        if self.intercept:
+            total = rows.sum(dim=0, dtype=torch.float64)
+            self.gram[-1, :width] += total
+            self.gram[-1, -1] += len(rows)
+            self.cross[:, -1] += wanted.sum(dim=0, dtype=torch.float64)
         self.square += wanted.square().sum(dtype=torch.float64)
         self.rows += len(rows)
 
@@ -74,7 +81,8 @@ class NormalEquations:
 
     def residual(self, change: Tensor) -> float:
         """Squared error that a change leaves on these rows."""
-        explained = (change * (change @ self.gram - 2 * self.cross)).sum()
+        gram = self.gram.tril() + self.gram.tril(-1).T
+        explained = (change * (change @ gram - 2 * self.cross)).sum()
         return float(self.square + explained)
 
     def apply_to(self, linear: nn.Linear, ridge: float) -> None:

@@ -83,6 +83,7 @@ def make_plan(
         )
     if kept is not None and kept[-1] >= layout.depth:
         raise CheckpointMismatch([f"its blocks were {list(kept)} and the teacher now has {layout.depth}"])
+    precision = resolve_precision(config.precision, device, layout.embed_dim)
     blocks = kept or plan_blocks(layout, config)
     check_buildable(copy_weights(teacher_model, blocks))
     check_method(config.method, teacher_model)
@@ -113,6 +114,7 @@ def make_plan(
             lora_rank,
             views,
             device,
+            precision,
             restoring=kept is not None,
             on_progress=tell,
         )
@@ -129,7 +131,7 @@ def make_plan(
     )
     setting = Setting(
         device=device,
-        precision=resolve_precision(config.precision, device, layout.embed_dim),
+        precision=precision,
         weight_decay=config.weight_decay,
         loader_processes=4 if device.type == "cuda" else 0,
     )

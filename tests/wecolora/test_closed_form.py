@@ -12,6 +12,7 @@ from wecolora.closed_form import refit_blocks
 from wecolora.images import AugmentedImages, load_images
 from wecolora.losses import TokenReader, feature_l1
 from wecolora.methods.base import group_ends
+from wecolora.normal_equations import NormalEquations
 from wecolora.teachers import preprocessing_of
 
 
@@ -60,6 +61,30 @@ def test_a_group_that_one_linear_layer_explains_is_found_exactly(teacher):
     student = copy_weights(teacher, (0, 2, 3, 4, 5))
     refit_blocks(student, teacher, batches(), (1, 2, 3, 4, 5), ridge=1e-3)
     assert distance(student, teacher, batches()[0]) < 1e-4
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_equations_give_the_ridge_solution_of_all_rows(bias):
+    generator = torch.Generator().manual_seed(0)
+    layer = torch.nn.Linear(900, 3, bias=bias)
+    with torch.no_grad():
+        layer.weight.zero_()
+        if bias:
+            layer.bias.zero_()
+    inputs, missing = (torch.randn(4, 300, width, generator=generator) + 0.5 for width in (900, 3))
+    equations = NormalEquations.empty(layer)
+    for some, wanted in zip(inputs, missing, strict=True):
+        equations.add(some, wanted)
+    rows, goal = inputs.flatten(0, 1).double(), missing.flatten(0, 1).double()
+    ridge = 0.1 * rows.square().sum() / 900  # relative to the mean of the diagonal
+    columns = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1) if bias else rows
+    damping = ridge.sqrt() * torch.eye(900, columns.shape[1], dtype=torch.float64)  # none on the bias
+    stacked = torch.cat([columns, damping])
+    expected = torch.linalg.lstsq(stacked, torch.cat([goal, goal.new_zeros(900, 3)])).solution.T
+    change = equations.solve(0.1)
+    assert torch.allclose(change, expected, atol=1e-6)
+    left = (goal - columns @ change.T).square().sum()
+    assert equations.residual(change) == pytest.approx(float(left), rel=1e-5)
 
 
 def test_a_full_student_needs_no_refit_and_keeps_its_weights_nearly(teacher):

@@ -27,6 +27,7 @@ class Context:
         lora_rank: k of this run.
         images: the augmented views.
         device: to compute on.
+        precision: of both networks' passes, ``fp32`` or ``bf16``.
         restoring: the run goes on from a checkpoint, so that what is computed from images need not be computed again:
             the trainer loads it.
         on_progress: called with (done, total) while blocks are computed.
@@ -39,6 +40,7 @@ class Context:
     lora_rank: int
     images: AugmentedImages
     device: torch.device
+    precision: str = "fp32"
     restoring: bool = False
     on_progress: Callable[[int, int], None] = lambda done, total: None
 

@@ -1,5 +1,6 @@
 """Methods that copy blocks, or at least the depth: `wecolora`, `weco-lora-qv`, `weco-kd`, `weco` and `kd`."""
 
+import functools
 from collections.abc import Iterator
 
 import torch
@@ -64,7 +65,7 @@ def _refit(student: nn.Module, context: Context) -> tuple[list[BlockFit], tuple[
     if config.init is not Initialisation.CLOSED_FORM or config.method is Method.KD:
         return [], ()
     of_maps = context.layout.token_dimensions == 4
-    refit = refit_residual_blocks if of_maps else refit_blocks
+    refit = refit_residual_blocks if of_maps else functools.partial(refit_blocks, precision=context.precision)
     try:
         if of_maps:
             check_refittable(student)
