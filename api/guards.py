@@ -1,7 +1,7 @@
 """What every request passes: host, site, size; and the headers every answer carries.
 
-The embedded service has no login, so a web page that the user visits must not be able to drive it: neither by a
-form sent across sites nor by a name of its own that resolves to this machine.
+The embedded service asks for no key, so it answers on this machine only, and a web page that the user visits must
+not be able to drive it: neither by a form sent across sites nor by a name of its own that resolves to this machine.
 """
 
 from collections.abc import Iterable
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem_response
 from core.errors import PayloadTooLarge
+from core.exposure import is_loopback, serves_others
 from core.settings import Settings
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -22,6 +23,10 @@ STRICT_CSP: Final = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'
 DOCS_CSP: Final = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
+NOT_AUTHENTICATING: Final = (
+    "This service asks for no API key and so answers on its own machine only. Set WECOLORA_AUTH=keys, or "
+    "WECOLORA_INSECURE_BIND=true when the network is yours alone."
 )
 SECURITY_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -68,7 +73,7 @@ class RequestGuard:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        refusal = self._refusal(scope["method"], headers)
+        refusal = self._refusal(scope, headers)
         if refusal is not None:
             code, detail = refusal
             response = problem_response(scope["path"], 403, code, "Forbidden", detail)
@@ -83,18 +88,26 @@ class RequestGuard:
             return
         await self.app(scope, _limited(receive, limit_bytes), send)
 
-    def _refusal(self, method: str, headers: Headers) -> tuple[str, str] | None:
+    def _refusal(self, scope: Scope, headers: Headers) -> tuple[str, str] | None:
+        if not serves_others(self.settings) and _came_over_the_network(scope):
+            return "not_authenticating", NOT_AUTHENTICATING
         host = headers.get("host", "")
         if not is_allowed_host(host, self.settings.allowed_hosts):
             detail = f"This service does not answer to {host!r}; name it in WECOLORA_ALLOWED_HOSTS."
             return "host_not_allowed", detail
-        if method not in SAFE_METHODS and _is_cross_site(headers):
+        if scope["method"] not in SAFE_METHODS and _is_cross_site(headers):
             return "cross_site_request", "Another site's page may not change anything here."
         return None
 
     def _limit_bytes(self, method: str, headers: Headers) -> int:
         is_upload = method == "PUT" or headers.get("content-type", "").startswith("multipart/")
         return self.settings.max_upload_bytes if is_upload else self.settings.max_json_bytes
+
+
+def _came_over_the_network(scope: Scope) -> bool:
+    """Told by the address at which the connection arrived, which the client cannot choose."""
+    server = scope.get("server")
+    return server is not None and server[1] is not None and not is_loopback(server[0])
 
 
 def _is_cross_site(headers: Headers) -> bool:

@@ -1,5 +1,6 @@
 """The application: `uvicorn api.main:app`."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,12 +11,15 @@ from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from api import problems
+from api.audit.router import router as audit
 from api.datasets.router import router as datasets
 from api.guards import RequestGuard, SecurityHeaders
 from api.health.router import router as health
 from api.jobs.router import router as jobs
+from api.keys.router import router as keys
 from api.resources import Resources
 from api.teachers.router import router as teachers
+from core.exposure import AUTH_NOTES
 from core.logs import configure_logging
 from core.settings import Settings, get_settings
 
@@ -25,6 +29,8 @@ DESCRIPTION = (
     "Distil a vision transformer on unlabelled images: upload, start a job, watch it, download the student."
 )
 
+log = logging.getLogger(__name__)
+
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """An application with its own resources, opened when it starts."""
@@ -33,6 +39,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         configure_logging(chosen)
+        log.info(AUTH_NOTES[chosen.auth])
         app.state.resources = Resources.open(chosen)
         try:
             yield
@@ -54,7 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     app.add_middleware(RequestGuard, settings=chosen)
     app.add_middleware(SecurityHeaders)
-    for router in (datasets, jobs, teachers, health):
+    for router in (datasets, jobs, teachers, keys, audit, health):
         app.include_router(router)
     app.add_api_route("/", _to_docs, include_in_schema=False)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

@@ -15,10 +15,18 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from api.validation import field_problems
-from core.errors import FieldProblem, InvalidFields, ServiceError
+from core.errors import (
+    FieldProblem,
+    InsufficientScope,
+    InvalidFields,
+    InvalidKey,
+    ServiceError,
+    Unauthenticated,
+)
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 2
+CHALLENGE: Final = 'Bearer realm="wecolora"'
 STATUS_CODES: Final = {
     400: ("bad_request", "Bad request"),
     404: ("not_found", "Not found"),
@@ -100,11 +108,23 @@ def _on_service_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ServiceError)
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("%s %s: %s", request.method, request.url.path, error)
-    retry = error.retry_after_seconds
-    headers = None if retry is None else {"Retry-After": str(retry)}
+    headers = _challenge(error)
+    if error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(error.retry_after_seconds)
     return problem_response(
         request.url.path, error.status, error.code, error.title, str(error), error.problems, headers
     )
+
+
+def _challenge(error: ServiceError) -> dict[str, str]:
+    """How to authenticate (RFC 6750): nothing is said about a key that was not shown."""
+    if isinstance(error, InvalidKey):
+        return {"WWW-Authenticate": f'{CHALLENGE}, error="invalid_token"'}
+    if isinstance(error, Unauthenticated):
+        return {"WWW-Authenticate": CHALLENGE}
+    if isinstance(error, InsufficientScope):
+        return {"WWW-Authenticate": f'{CHALLENGE}, error="insufficient_scope", scope="{error.needed}"'}
+    return {}
 
 
 def _on_validation_error(request: Request, error: Exception) -> JSONResponse:

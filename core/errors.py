@@ -47,6 +47,38 @@ class NotFound(ServiceError):
         super().__init__(f"There is no {kind} {identifier!r}.")
 
 
+class Unauthenticated(ServiceError):
+    """The request shows no key where one is asked for."""
+
+    code = "unauthenticated"
+    status = 401
+    title = "Unauthenticated"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(
+            message or "This needs an API key; send it in the header 'Authorization: Bearer wcl_…'."
+        )
+
+
+class InvalidKey(Unauthenticated):
+    """The key that was shown is none, or is one no more."""
+
+    code = "invalid_key"
+    title = "Invalid API key"
+
+
+class InsufficientScope(ServiceError):
+    """The key is good, but not for this."""
+
+    code = "insufficient_scope"
+    status = 403
+    title = "Insufficient scope"
+
+    def __init__(self, scope: str, needed: str) -> None:
+        self.scope, self.needed = scope, needed
+        super().__init__(f"The API key has the scope {scope!r}; this needs {needed!r}.")
+
+
 class InvalidFields(ServiceError):
     """One or more fields are outside what is allowed."""
 

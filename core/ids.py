@@ -4,7 +4,7 @@ from typing import Literal
 
 from ulid import ULID
 
-IdPrefix = Literal["ds", "job", "tch"]
+IdPrefix = Literal["ds", "job", "tch", "key", "aud"]
 
 
 def new_id(prefix: IdPrefix) -> str:

@@ -1,97 +1,79 @@
 """The tables."""
 
 from datetime import datetime
-from enum import StrEnum
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    CheckConstraint,
-    Enum,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Text,
-    UniqueConstraint,
-)
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
 
 from core import clock
+from core.model_base import ID_LENGTH, Base, Leased, Timestamped, enum_column
+from core.principals import OWNER_LENGTH, Scope
 from core.records import JsonObject
 from core.states import DatasetState, EventLevel, EventType, JobState, Phase
 
-JsonColumn = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-ID_LENGTH = 40
+
+class Owner(Timestamped, Base):
+    """To whom datasets, jobs and teachers belong. A quota that is null is the deployment's (core/quotas.py)."""
+
+    __tablename__ = "owners"
+
+    name: Mapped[str] = mapped_column(String(OWNER_LENGTH), primary_key=True)
+    quota_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    quota_images: Mapped[int | None] = mapped_column(BigInteger)
+    quota_running_jobs: Mapped[int | None]
+    quota_queued_jobs: Mapped[int | None]
+    quota_device_seconds: Mapped[int | None] = mapped_column(BigInteger)
+    last_served_at: Mapped[datetime | None]
+    """When a worker last took one of the owner's jobs: who was served longest ago is next."""
 
 
-def _enum_column(enum: type[StrEnum], name: str) -> Enum:
-    # Text with a CHECK: a new value is an ordinary migration on both databases.
-    return Enum(
-        enum,
-        name=name,
-        native_enum=False,
-        length=16,
-        create_constraint=True,
-        values_callable=lambda e: [*map(str, e)],
-    )
+class ApiKey(Timestamped, Base):
+    """A key of an owner. The key itself is not here: its prefix finds the row, its hash proves it."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    owner: Mapped[str] = mapped_column(ForeignKey("owners.name"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    scope: Mapped[Scope] = mapped_column(enum_column(Scope, "scope"))
+    prefix: Mapped[str] = mapped_column(String(40), unique=True)
+    key_sha256: Mapped[str] = mapped_column(String(64))
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
 
 
-class Base(DeclarativeBase):
-    """Root of the tables; constraint names are fixed so that migrations can name them."""
+class AuditEntry(Base):
+    """Who changed what, when, from where. Rows are added in the transaction of the change and never altered.
 
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012 - read by SQLAlchemy when the class is made
-        datetime: clock.UtcDateTime(),
-        JsonObject: JsonColumn,
-        list[str]: JsonColumn,
-        list[float]: JsonColumn,
-    }
+    Nothing refers to another table, so that an entry outlives what it names.
+    """
 
+    __tablename__ = "audit_entries"
+    __table_args__ = (Index(None, "owner", "id"), Index(None, "target", "id"))
 
-class Timestamped:
-    """When a row was made and last changed, by the database's clock."""
-
-    created_at: Mapped[datetime] = mapped_column(default=clock.now(), sort_order=90)
-    updated_at: Mapped[datetime] = mapped_column(default=clock.now(), onupdate=clock.now(), sort_order=91)
-
-
-class Leased:
-    """Columns of a row that one worker at a time works on (see core/leases)."""
-
-    attempt: Mapped[int] = mapped_column(default=0, sort_order=70)
-    """Fencing token: grows with every claim, never shrinks."""
-    failed_attempts: Mapped[int] = mapped_column(default=0, sort_order=71)
-    """Attempts that count against the maximum; a worker that was told to stop is not charged."""
-    worker_id: Mapped[str | None] = mapped_column(String(200), sort_order=72)
-    lease_expires_at: Mapped[datetime | None] = mapped_column(sort_order=73)
-    heartbeat_at: Mapped[datetime | None] = mapped_column(sort_order=74)
-    last_sent_at: Mapped[datetime | None] = mapped_column(sort_order=75)
-    """When the workers were last told about this row."""
-    send_count: Mapped[int] = mapped_column(default=0, sort_order=76)
-    """Messages since the row began to wait; each one makes the next wait longer."""
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now())
+    owner: Mapped[str] = mapped_column(String(OWNER_LENGTH))
+    """Whose key was used."""
+    key_id: Mapped[str | None] = mapped_column(String(ID_LENGTH))
+    action: Mapped[str] = mapped_column(String(40))
+    target: Mapped[str] = mapped_column(String(200))
+    address: Mapped[str | None] = mapped_column(String(100))
+    detail: Mapped[JsonObject | None]
 
 
 class Dataset(Leased, Timestamped, Base):
     """A set of images, uploaded in parts and then ingested."""
 
     __tablename__ = "datasets"
-    __table_args__ = (Index(None, "state", "lease_expires_at"),)
+    __table_args__ = (Index(None, "state", "lease_expires_at"), Index(None, "owner", "id"))
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    owner: Mapped[str] = mapped_column(ForeignKey("owners.name"))
     name: Mapped[str] = mapped_column(String(200))
     state: Mapped[DatasetState] = mapped_column(
-        _enum_column(DatasetState, "state"), default=DatasetState.UPLOADING
+        enum_column(DatasetState, "state"), default=DatasetState.UPLOADING
     )
     error: Mapped[JsonObject | None]
     image_count: Mapped[int | None]
@@ -124,8 +106,10 @@ class Teacher(Timestamped, Base):
     """A checkpoint that a user uploaded."""
 
     __tablename__ = "teachers"
+    __table_args__ = (Index(None, "owner", "id"),)
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    owner: Mapped[str] = mapped_column(ForeignKey("owners.name"))
     name: Mapped[str] = mapped_column(String(200))
     architecture: Mapped[str] = mapped_column(String(200))
     image_size: Mapped[int]
@@ -143,12 +127,17 @@ class Job(Leased, Timestamped, Base):
     """One distillation."""
 
     __tablename__ = "jobs"
-    __table_args__ = (Index(None, "state", "lease_expires_at"),)
+    __table_args__ = (
+        Index(None, "state", "lease_expires_at"),
+        Index(None, "owner", "id"),
+        Index(None, "owner", "state", "id"),
+    )
 
     id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    owner: Mapped[str] = mapped_column(ForeignKey("owners.name"))
     name: Mapped[str | None] = mapped_column(String(200))
-    state: Mapped[JobState] = mapped_column(_enum_column(JobState, "state"), default=JobState.QUEUED)
-    phase: Mapped[Phase | None] = mapped_column(_enum_column(Phase, "phase"))
+    state: Mapped[JobState] = mapped_column(enum_column(JobState, "state"), default=JobState.QUEUED)
+    phase: Mapped[Phase | None] = mapped_column(enum_column(Phase, "phase"))
     teacher: Mapped[JsonObject]
     given: Mapped[JsonObject] = mapped_column(default=dict)
     """The options that the user set; `options` has them completed."""
@@ -165,6 +154,10 @@ class Job(Leased, Timestamped, Base):
     """The last event's `seq`. Raising it locks the row, so events appear in the order of their numbers."""
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    claimed_at: Mapped[datetime | None]
+    """When the running attempt began."""
+    device_seconds: Mapped[float] = mapped_column(default=0.0)
+    """How long the attempts that have ended held a worker's device."""
 
 
 class JobEvent(Base):
@@ -175,8 +168,8 @@ class JobEvent(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     created_at: Mapped[datetime] = mapped_column(default=clock.now())
-    level: Mapped[EventLevel] = mapped_column(_enum_column(EventLevel, "level"))
-    type: Mapped[EventType] = mapped_column(_enum_column(EventType, "type"))
+    level: Mapped[EventLevel] = mapped_column(enum_column(EventLevel, "level"))
+    type: Mapped[EventType] = mapped_column(enum_column(EventType, "type"))
     message: Mapped[str] = mapped_column(Text)
     data: Mapped[JsonObject]
     attempt: Mapped[int]

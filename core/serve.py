@@ -7,7 +7,6 @@ as child processes. One that dies is started again. Nothing stays running when t
 import argparse
 import fcntl
 import http.client
-import ipaddress
 import logging
 import os
 import signal
@@ -18,9 +17,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO
 
+from core.exposure import AUTH_NOTES, is_loopback, serves_others
 from core.logs import configure_logging
 from core.settings import Settings, to_environment
 
@@ -152,16 +153,22 @@ def lock_data_dir(folder: Path) -> IO[str]:
     return lock
 
 
-def open_listener(host: str, port: int, *, insecure_bind: bool) -> socket.socket:
+def open_listener(host: str, port: int, *, is_open: bool) -> socket.socket:
     """Bind the address. The socket outlives the API process, so that its restart refuses no connection.
+
+    Args:
+        host: to listen on.
+        port: likewise; 0 takes any free one.
+        is_open: whether requests from other machines are answered (see `serves_others`).
 
     Raises:
         CannotServe: when the address is taken, or is open to others without leave.
     """
-    if not insecure_bind and not _is_loopback(host):
+    if not is_open and not is_loopback(host):
         raise CannotServe(
-            f"{host} can be reached from other machines and the service has no authentication yet. "
-            "Use 127.0.0.1, or add --insecure-bind when the network is yours alone."
+            f"{host} can be reached from other machines, and no API key is asked for. Use 127.0.0.1; or ask for "
+            "keys with WECOLORA_AUTH=keys (make the first one with 'python -m core.admin create-key'); or add "
+            "--insecure-bind when the network is yours alone."
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -240,14 +247,7 @@ def wait_until_ready(host: str, port: int, stopping: threading.Event) -> bool:
     return False
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def serve(settings: Settings, host: str, port: int, *, insecure_bind: bool) -> None:
+def serve(settings: Settings, host: str, port: int) -> None:
     """Run the service until told to stop.
 
     Raises:
@@ -256,7 +256,7 @@ def serve(settings: Settings, host: str, port: int, *, insecure_bind: bool) -> N
     # The lock is first: a second server must not even migrate.
     with (
         lock_data_dir(settings.data_dir.resolve()),
-        open_listener(host, port, insecure_bind=insecure_bind) as listener,
+        open_listener(host, port, is_open=serves_others(settings)) as listener,
     ):
         migrate(settings)
         lifeline, _writing = os.pipe()
@@ -264,16 +264,17 @@ def serve(settings: Settings, host: str, port: int, *, insecure_bind: bool) -> N
             make_children(settings, listener, lifeline), stop_seconds=settings.cancel_grace_seconds + 5
         )
         bound = listener.getsockname()[1]
-        announce = threading.Thread(target=_announce, args=(host, bound, supervisor.stopping), daemon=True)
+        ready = partial(_announce, host, bound, AUTH_NOTES[settings.auth], supervisor.stopping)
+        announce = threading.Thread(target=ready, daemon=True)
         supervisor.run(on_start=announce.start)
 
 
-def _announce(host: str, port: int, stopping: threading.Event) -> None:
+def _announce(host: str, port: int, note: str, stopping: threading.Event) -> None:
     wildcard = {"0.0.0.0": "127.0.0.1", "::": "::1"}
     reachable = wildcard.get(host, host)
     shown = f"[{reachable}]" if ":" in reachable else reachable
     if wait_until_ready(reachable, port, stopping):
-        sys.stdout.write(f"WeCoLoRA is ready at http://{shown}:{port} (Ctrl-C stops it)\n")
+        sys.stdout.write(f"WeCoLoRA is ready at http://{shown}:{port} (Ctrl-C stops it)\n{note}\n")
         sys.stdout.flush()
     elif not stopping.is_set():
         log.error("the service is not ready after %.0f s; see the messages above", READY_SECONDS)
@@ -286,13 +287,17 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8000, help="0 takes any free one")
     parser.add_argument("--data-dir", type=Path, help="where everything is kept (default: ./var)")
     parser.add_argument(
-        "--insecure-bind", action="store_true", help="allow a --host that other machines can reach"
+        "--insecure-bind",
+        action="store_true",
+        help="allow a --host that other machines can reach, without keys",
     )
     options = parser.parse_args()
     settings = Settings() if options.data_dir is None else Settings(data_dir=options.data_dir.resolve())
+    if options.insecure_bind:
+        settings = settings.model_copy(update={"insecure_bind": True})
     configure_logging(settings)
     try:
-        serve(settings, options.host, options.port, insecure_bind=options.insecure_bind)
+        serve(settings, options.host, options.port)
     except CannotServe as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -59,6 +59,14 @@ class Settings(BaseSettings):
     max_dataset_images: Count = Field(1_000_000, description="Most images in one dataset.")
     max_image_pixels: Count = Field(100_000_000, description="Larger images are skipped, by name.")
 
+    auth: Literal["none", "keys"] = Field(
+        "none",
+        description="`keys`: every request needs an API key. `none`: anyone who reaches it may do all.",
+    )
+    insecure_bind: bool = Field(
+        False, description="Serve without authentication on addresses that other machines can reach."
+    )
+
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Comma-separated host names to answer to besides `localhost` and IP addresses, or `*`.",

@@ -61,10 +61,10 @@ class Api:
 
 
 @contextlib.contextmanager
-def run_api(settings: Settings) -> Iterator[Api]:
+def run_api(settings: Settings, host: str = "127.0.0.1") -> Iterator[Api]:
     """The API on a real socket, in a thread of this process."""
     app = create_app(settings)
-    config = uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(app, host=host, port=0, log_level="warning", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

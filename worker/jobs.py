@@ -15,6 +15,7 @@ from core.catalogue import ResolvedTeacher
 from core.errors import StorageUnavailable
 from core.leases import Claim, JobError, NewArtifact, NewEvent
 from core.options import JobOptions
+from core.principals import SYSTEM
 from core.queries.datasets import get_dataset
 from core.queries.events import append_events
 from core.queries.jobs import get_job
@@ -69,12 +70,12 @@ def remove_older_scratch(scratch: Path) -> None:
 def make_spec(session: Session, claim: Claim, runtime: Runtime) -> JobSpec:
     """Everything that the trainer needs, read from the rows."""
     settings = runtime.settings
-    job = get_job(session, claim.id)
+    job = get_job(session, claim.id, SYSTEM)
     teacher = ResolvedTeacher.model_validate(job.teacher)
     options = JobOptions.model_validate(job.options)
     if options.device == "auto":
         options = options.model_copy(update={"device": settings.device})
-    uploaded = find_teacher(session, teacher.teacher_id) if teacher.teacher_id else None
+    uploaded = find_teacher(session, teacher.teacher_id, SYSTEM) if teacher.teacher_id else None
     data_dir = settings.data_dir.resolve()
     return JobSpec(
         job_id=job.id,
@@ -92,7 +93,7 @@ def make_spec(session: Session, claim: Claim, runtime: Runtime) -> JobSpec:
 
 
 def _reference(session: Session, dataset_id: str) -> DatasetRef:
-    dataset = get_dataset(session, dataset_id)
+    dataset = get_dataset(session, dataset_id, SYSTEM)
     assert dataset.report_key is not None, "a claimable job's datasets are ready"
     return DatasetRef(id=dataset.id, report_key=dataset.report_key)
 

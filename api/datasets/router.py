@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Header, Path, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Header, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
+from api.access import InSight, Reader, Writer
 from api.datasets import service, uploads
 from api.datasets.schemas import (
     HIGHEST_PART,
@@ -20,6 +21,7 @@ from api.paging import PageDep, link_next
 from api.resources import ResourcesDep
 from core.broker import send_ingest
 from core.errors import NotFound
+from core.queries import audit
 from core.queries import datasets as queries
 from core.states import DatasetState
 
@@ -29,11 +31,13 @@ PartNumber = Annotated[int, Path(ge=1, le=HIGHEST_PART)]
 
 @router.post("", status_code=201)
 def create_dataset(
-    resources: ResourcesDep, response: Response, body: DatasetCreate | None = None
+    resources: ResourcesDep, response: Response, principal: Writer, body: DatasetCreate | None = None
 ) -> DatasetOut:
     """Begin a dataset; then upload its parts."""
     with resources.database.write() as session:
-        dataset = DatasetOut.of(queries.add_dataset(session, (body or DatasetCreate()).name))
+        name = (body or DatasetCreate()).name
+        dataset = DatasetOut.of(queries.add_dataset(session, principal.owner, name))
+        audit.record(session, principal, "dataset.create", dataset.id)
     response.headers["Location"] = dataset.links["self"]
     return dataset
 
@@ -43,30 +47,40 @@ def list_datasets(
     request: Request,
     response: Response,
     resources: ResourcesDep,
+    wanted: InSight,
     page: PageDep,
     state: DatasetState | None = None,
 ) -> DatasetList:
     """Datasets, newest first."""
     with resources.database.read() as session:
-        found = queries.list_datasets(session, state, page.cursor, page.limit)
+        found = queries.list_datasets(session, wanted, state, page.cursor, page.limit)
     link_next(request, response, found.next_cursor)
     rows = [DatasetOut.of(row) for row in found.rows]
     return DatasetList(data=rows, has_more=found.next_cursor is not None, next_cursor=found.next_cursor)
 
 
 @router.get("/{dataset_id}")
-def get_dataset(dataset_id: str, resources: ResourcesDep) -> DatasetOut:
+def get_dataset(dataset_id: str, resources: ResourcesDep, principal: Reader) -> DatasetOut:
     """One dataset."""
     with resources.database.read() as session:
-        return DatasetOut.of(queries.get_dataset(session, dataset_id))
+        return DatasetOut.of(queries.get_dataset(session, dataset_id, principal))
 
 
 @router.get("/{dataset_id}/parts")
-def list_parts(dataset_id: str, resources: ResourcesDep) -> PartList:
+def list_parts(dataset_id: str, resources: ResourcesDep, principal: Reader) -> PartList:
     """What has arrived, so that an interrupted upload sends only the rest."""
     with resources.database.read() as session:
-        queries.get_dataset(session, dataset_id)
+        queries.get_dataset(session, dataset_id, principal)
         return PartList(data=[PartOut.of(part) for part in queries.list_parts(session, dataset_id)])
+
+
+def _part_upload(
+    request: Request,
+    dataset_id: str,
+    number: PartNumber,
+    filename: Annotated[str | None, Query(max_length=400, pattern=r"^[^\x00-\x1f]*$")] = None,
+) -> uploads.PartUpload:
+    return uploads.PartUpload(dataset_id, number, filename, request.headers.get("content-type"))
 
 
 @router.put(
@@ -87,14 +101,12 @@ async def put_part(
     request: Request,
     response: Response,
     resources: ResourcesDep,
-    dataset_id: str,
-    number: PartNumber,
-    filename: Annotated[str | None, Query(max_length=400, pattern=r"^[^\x00-\x1f]*$")] = None,
+    principal: Writer,
+    upload: Annotated[uploads.PartUpload, Depends(_part_upload)],
     content_digest: Annotated[str | None, Header(description="`sha-256=:BASE64:` (RFC 9530)")] = None,
 ) -> PartOut:
     """Upload one part; the same number again replaces it."""
-    upload = uploads.PartUpload(dataset_id, number, filename, request.headers.get("content-type"))
-    part, is_new = await uploads.receive_part(resources, upload, content_digest, request.stream())
+    part, is_new = await uploads.receive_part(resources, principal, upload, content_digest, request.stream())
     response.status_code = 201 if is_new else 200
     return part
 
@@ -103,12 +115,13 @@ async def put_part(
 def complete_dataset(
     dataset_id: str,
     resources: ResourcesDep,
+    principal: Writer,
     background: BackgroundTasks,
     body: DatasetComplete | None = None,
 ) -> DatasetOut:
     """End the upload: the images are unpacked, checked and made ready."""
     with resources.database.write() as session:
-        row, is_new = service.complete(session, dataset_id, body.parts if body else None)
+        row, is_new = service.complete(session, principal, dataset_id, body.parts if body else None)
         dataset = DatasetOut.of(row)
     if is_new:
         background.add_task(send_ingest, resources.celery, dataset_id)
@@ -116,12 +129,12 @@ def complete_dataset(
 
 
 @router.get("/{dataset_id}/report", response_class=Response)
-async def get_report(dataset_id: str, resources: ResourcesDep) -> Response:
+async def get_report(dataset_id: str, resources: ResourcesDep, principal: Reader) -> Response:
     """What the ingest found: each skipped file with its reason."""
 
     def find() -> tuple[str, int]:
         with resources.database.read() as session:
-            key = queries.get_dataset(session, dataset_id).report_key
+            key = queries.get_dataset(session, dataset_id, principal).report_key
         if key is None:
             raise NotFound("report of dataset", dataset_id)
         return key, resources.storage.size_bytes(key)

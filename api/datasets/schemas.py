@@ -80,6 +80,7 @@ class DatasetOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: str
+    owner: str
     name: str
     state: DatasetState
     error: ErrorOut | None

@@ -9,6 +9,8 @@ from core.errors import FieldProblem, InvalidFields, WrongState
 from core.ids import new_id
 from core.leases import mark_sent
 from core.models import Dataset, DatasetPart
+from core.principals import Principal
+from core.queries import audit
 from core.queries import datasets as queries
 from core.states import DatasetState
 from core.storage import StoredObject
@@ -31,6 +33,7 @@ def require_uploading(dataset: Dataset) -> None:
 
 def record_part(
     session: Session,
+    principal: Principal,
     dataset_id: str,
     number: int,
     stored: StoredObject,
@@ -43,7 +46,7 @@ def record_part(
         The part, the key of the object that is no longer needed (the old one, or the new one when the same bytes
         were there already), and whether the number is new.
     """
-    require_uploading(queries.lock_dataset(session, dataset_id))
+    require_uploading(queries.lock_dataset(session, dataset_id, principal))
     before = queries.get_part(session, dataset_id, number)
     if before is not None and before.sha256 == stored.sha256:
         return before, stored.key, False
@@ -58,18 +61,20 @@ def record_part(
     )
     superseded = before.key if before is not None else None
     queries.replace_part(session, part)
+    detail = {"number": number, "size_bytes": stored.size_bytes, "sha256": stored.sha256}
+    audit.record(session, principal, "dataset.upload", dataset_id, detail)
     return part, superseded, before is None
 
 
 def complete(
-    session: Session, dataset_id: str, announced: Sequence[PartDigest] | None
+    session: Session, principal: Principal, dataset_id: str, announced: Sequence[PartDigest] | None
 ) -> tuple[Dataset, bool]:
     """Close the upload and hand it to the workers; again: nothing happens.
 
     Returns:
         The dataset, and whether this call completed it.
     """
-    dataset = queries.lock_dataset(session, dataset_id)
+    dataset = queries.lock_dataset(session, dataset_id, principal)
     if dataset.state is not DatasetState.UPLOADING:
         return dataset, False
     parts = queries.list_parts(session, dataset_id)
@@ -79,6 +84,7 @@ def complete(
         _compare(parts, announced)
     queries.start_ingest(session, dataset_id)
     mark_sent(session, "dataset", [dataset_id])
+    audit.record(session, principal, "dataset.complete", dataset_id)
     session.refresh(dataset)
     return dataset, True
 

@@ -10,6 +10,7 @@ from api.datasets.digest import check_digest, parse_content_digest
 from api.datasets.schemas import PartOut
 from api.resources import Resources
 from core.errors import FieldProblem, InvalidFields
+from core.principals import Principal
 from core.queries import datasets as queries
 from core.storage import StoredObject
 
@@ -27,7 +28,11 @@ class PartUpload:
 
 
 async def receive_part(
-    resources: Resources, upload: PartUpload, content_digest: str | None, body: AsyncIterator[bytes]
+    resources: Resources,
+    principal: Principal,
+    upload: PartUpload,
+    content_digest: str | None,
+    body: AsyncIterator[bytes],
 ) -> tuple[PartOut, bool]:
     """Store the body as a part.
 
@@ -35,14 +40,14 @@ async def receive_part(
         The part, and whether its number is new.
     """
     announced = parse_content_digest(content_digest)
-    await run_in_threadpool(_require_uploading, resources, upload.dataset_id)
+    await run_in_threadpool(_require_uploading, resources, principal, upload.dataset_id)
     key = service.part_key(upload.dataset_id, upload.number)
     stored = await resources.storage.put_stream(key, body, resources.settings.max_upload_bytes)
     try:
         if stored.size_bytes == 0:
             raise InvalidFields(FieldProblem("body", "the part is empty", "an archive or an image"))
         check_digest(announced, stored.sha256)
-        part, superseded, is_new = await run_in_threadpool(_record, resources, upload, stored)
+        part, superseded, is_new = await run_in_threadpool(_record, resources, principal, upload, stored)
     except Exception:
         await run_in_threadpool(resources.storage.delete, key)
         raise
@@ -51,17 +56,17 @@ async def receive_part(
     return part, is_new
 
 
-def _require_uploading(resources: Resources, dataset_id: str) -> None:
+def _require_uploading(resources: Resources, principal: Principal, dataset_id: str) -> None:
     with resources.database.read() as session:
-        service.require_uploading(queries.get_dataset(session, dataset_id))
+        service.require_uploading(queries.get_dataset(session, dataset_id, principal))
 
 
 def _record(
-    resources: Resources, upload: PartUpload, stored: StoredObject
+    resources: Resources, principal: Principal, upload: PartUpload, stored: StoredObject
 ) -> tuple[PartOut, str | None, bool]:
     content_type = (upload.content_type or "application/octet-stream")[:LONGEST_CONTENT_TYPE]
     with resources.database.write() as session:
         part, superseded, is_new = service.record_part(
-            session, upload.dataset_id, upload.number, stored, upload.filename, content_type
+            session, principal, upload.dataset_id, upload.number, stored, upload.filename, content_type
         )
         return PartOut.of(part), superseded, is_new

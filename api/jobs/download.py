@@ -10,11 +10,12 @@ from api.problems import problem_response
 from api.resources import Resources
 from core.errors import NotFound, ObjectMissing
 from core.models import Artifact
+from core.principals import Principal
 from core.queries.artifacts import find_artifact
 from core.queries.jobs import get_job
 
 
-def locate(resources: Resources, job_id: str, name: str) -> Artifact:
+def locate(resources: Resources, viewer: Principal, job_id: str, name: str) -> Artifact:
     """The artefact's row, once its object is known to be there, whole.
 
     Raises:
@@ -22,7 +23,7 @@ def locate(resources: Resources, job_id: str, name: str) -> Artifact:
         ObjectMissing: when the stored object is gone or has another size.
     """
     with resources.database.read() as session:
-        get_job(session, job_id)
+        get_job(session, job_id, viewer)
         artifact = find_artifact(session, job_id, name)
     if artifact is None:
         raise NotFound("artefact", name)

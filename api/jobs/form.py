@@ -14,6 +14,8 @@ from core.errors import FieldProblem, InvalidFields
 from core.ids import new_id
 from core.leases import mark_sent
 from core.models import Dataset, DatasetPart
+from core.principals import Principal
+from core.queries import audit
 from core.queries.datasets import replace_part
 from core.states import DatasetState
 from core.storage import Storage
@@ -73,15 +75,17 @@ def _add_file(files: dict[str, list[UploadFile]], name: str, value: UploadFile) 
     files[name].append(value)
 
 
-def create_job_from_form(resources: Resources, form: JobForm) -> tuple[JobOut, list[str]]:
+def create_job_from_form(
+    resources: Resources, principal: Principal, form: JobForm
+) -> tuple[JobOut, list[str]]:
     """Check, store the files, then write every row in one transaction.
 
     Returns:
         The job, and the ids of the datasets that are to be ingested.
     """
     with resources.database.read() as session:
-        request = parse_request(session, resources.catalogue, JobRequest, form.values)
-        plan = plan_job(session, resources.catalogue, request)
+        request = parse_request(session, resources.catalogue, principal, JobRequest, form.values)
+        plan = plan_job(session, resources.catalogue, principal, request)
     stored: list[NewDataset] = []
     try:
         stored.append(_store_files(resources.storage, "images", form.images))
@@ -121,8 +125,10 @@ def _store_part(storage: Storage, dataset_id: str, number: int, file: UploadFile
 
 def _record(session: Session, plan: Plan, stored: Sequence[NewDataset]) -> JobOut:
     for new in stored:
-        session.add(Dataset(id=new.id, name=new.name[:200], state=DatasetState.INGESTING))
+        owner = plan.principal.owner
+        session.add(Dataset(id=new.id, owner=owner, name=new.name[:200], state=DatasetState.INGESTING))
         session.flush()
+        audit.record(session, plan.principal, "dataset.create", new.id)
         for part in new.parts:
             replace_part(session, part)
     mark_sent(session, "dataset", [new.id for new in stored])

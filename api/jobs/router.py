@@ -7,6 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse
 from starlette.exceptions import HTTPException
 
+from api.access import InSight, Reader, Writer
 from api.forms import read_form
 from api.jobs import download, service
 from api.jobs.form import create_job_from_form, sort_form
@@ -17,7 +18,8 @@ from api.paging import PageDep, link_next
 from api.resources import Resources, ResourcesDep
 from api.validation import parse_json_object
 from core.broker import send_ingest, send_run_job
-from core.queries import artifacts, events
+from core.principals import Principal
+from core.queries import artifacts, audit, events
 from core.queries import jobs as queries
 from core.states import JobState
 
@@ -27,33 +29,43 @@ HIGHEST_SEQ = 2**31 - 1
 
 @router.post("", status_code=201, response_model=JobOut, openapi_extra=job_bodies())
 async def create_job(
-    request: Request, response: Response, resources: ResourcesDep, background: BackgroundTasks
+    request: Request,
+    response: Response,
+    resources: ResourcesDep,
+    principal: Writer,
+    background: BackgroundTasks,
 ) -> JobOut:
     """Start a job: JSON on a dataset that exists, or a form that brings the images along."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "multipart/form-data":
-        job = await _create_from_form(request, resources, background)
+        job = await _create_from_form(request, resources, principal, background)
     elif content_type == "application/json":
         values = parse_json_object(await request.body())
-        job = await run_in_threadpool(_create_from_json, values, resources, background)
+        job = await run_in_threadpool(_create_from_json, values, resources, principal, background)
     else:
         raise HTTPException(415, "Send application/json or multipart/form-data.")
     response.headers["Location"] = job.links["self"]
     return job
 
 
-async def _create_from_form(request: Request, resources: Resources, background: BackgroundTasks) -> JobOut:
+async def _create_from_form(
+    request: Request, resources: Resources, principal: Principal, background: BackgroundTasks
+) -> JobOut:
     async with read_form(request, resources.settings.max_form_files) as form:
-        job, dataset_ids = await run_in_threadpool(create_job_from_form, resources, sort_form(form))
+        job, dataset_ids = await run_in_threadpool(
+            create_job_from_form, resources, principal, sort_form(form)
+        )
     for dataset_id in dataset_ids:
         background.add_task(send_ingest, resources.celery, dataset_id)
     return job
 
 
-def _create_from_json(values: dict[str, Any], resources: Resources, background: BackgroundTasks) -> JobOut:
+def _create_from_json(
+    values: dict[str, Any], resources: Resources, principal: Principal, background: BackgroundTasks
+) -> JobOut:
     with resources.database.write() as session:
-        body = service.parse_request(session, resources.catalogue, JobCreate, values)
-        row, is_ready = service.create_job(session, resources.catalogue, body)
+        body = service.parse_request(session, resources.catalogue, principal, JobCreate, values)
+        row, is_ready = service.create_job(session, resources.catalogue, principal, body)
         job = JobOut.of(row)
     if is_ready:
         background.add_task(send_run_job, resources.celery, job.id)
@@ -65,29 +77,32 @@ def list_jobs(
     request: Request,
     response: Response,
     resources: ResourcesDep,
+    wanted: InSight,
     page: PageDep,
     state: JobState | None = None,
 ) -> JobList:
     """Jobs, newest first."""
     with resources.database.read() as session:
-        found = queries.list_jobs(session, state, page.cursor, page.limit)
+        found = queries.list_jobs(session, wanted, state, page.cursor, page.limit)
     link_next(request, response, found.next_cursor)
     rows = [JobOut.of(row) for row in found.rows]
     return JobList(data=rows, has_more=found.next_cursor is not None, next_cursor=found.next_cursor)
 
 
 @router.get("/{job_id}")
-def get_job(job_id: str, resources: ResourcesDep) -> JobOut:
+def get_job(job_id: str, resources: ResourcesDep, principal: Reader) -> JobOut:
     """One job."""
     with resources.database.read() as session:
-        return JobOut.of(queries.get_job(session, job_id))
+        return JobOut.of(queries.get_job(session, job_id, principal))
 
 
 @router.post("/{job_id}/cancel")
-def cancel_job(job_id: str, resources: ResourcesDep) -> JobOut:
+def cancel_job(job_id: str, resources: ResourcesDep, principal: Writer) -> JobOut:
     """Ask for the end of a job; again, or on a finished one: nothing changes."""
     with resources.database.write() as session:
-        return JobOut.of(queries.request_cancel(session, job_id))
+        job = queries.request_cancel(session, job_id, principal)
+        audit.record(session, principal, "job.cancel", job_id)
+        return JobOut.of(job)
 
 
 @router.get(
@@ -102,34 +117,35 @@ async def list_events(
     request: Request,
     job_id: str,
     resources: ResourcesDep,
+    principal: Reader,
     after: Annotated[int, Query(ge=0, le=HIGHEST_SEQ, description="Only events with a greater `seq`.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
     last_event_id: Annotated[int | None, Header(ge=0, le=HIGHEST_SEQ)] = None,
 ) -> EventList | Response:
     """Events as JSON, or as a stream with `Accept: text/event-stream`."""
     if "text/event-stream" not in request.headers.get("accept", ""):
-        return await run_in_threadpool(_list_events, resources, job_id, after, limit)
+        return await run_in_threadpool(_list_events, resources, principal, job_id, after, limit)
     start = after if last_event_id is None else last_event_id
-    pending, is_over = await run_in_threadpool(read_batch, resources, job_id, start)
+    pending, is_over = await run_in_threadpool(read_batch, resources, principal, job_id, start)
     if is_over and not pending:
         # A browser's EventSource reconnects for ever; 204 is how it is told to stop.
         return Response(status_code=204)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return EventSourceResponse(stream_events(resources, job_id, start), headers=headers)
+    return EventSourceResponse(stream_events(resources, principal, job_id, start), headers=headers)
 
 
-def _list_events(resources: Resources, job_id: str, after: int, limit: int) -> EventList:
+def _list_events(resources: Resources, viewer: Principal, job_id: str, after: int, limit: int) -> EventList:
     with resources.database.read() as session:
-        queries.get_job(session, job_id)
+        queries.get_job(session, job_id, viewer)
         rows = events.list_events(session, job_id, after, limit + 1)
     return EventList(data=[EventOut.of(row) for row in rows[:limit]], has_more=len(rows) > limit)
 
 
 @router.get("/{job_id}/artifacts")
-def list_artifacts(job_id: str, resources: ResourcesDep) -> ArtifactList:
+def list_artifacts(job_id: str, resources: ResourcesDep, principal: Reader) -> ArtifactList:
     """The files of a job that succeeded."""
     with resources.database.read() as session:
-        queries.get_job(session, job_id)
+        queries.get_job(session, job_id, principal)
         rows = artifacts.list_artifacts(session, job_id)
     return ArtifactList(data=[ArtifactOut.of(row) for row in rows])
 
@@ -140,7 +156,9 @@ def list_artifacts(job_id: str, resources: ResourcesDep) -> ArtifactList:
     response_class=Response,
     responses={206: {"description": "The range asked for."}, 304: {"description": "Not modified."}},
 )
-async def get_artifact(request: Request, job_id: str, name: str, resources: ResourcesDep) -> Response:
+async def get_artifact(
+    request: Request, job_id: str, name: str, resources: ResourcesDep, principal: Reader
+) -> Response:
     """Download a file; one `Range` may be asked for."""
-    artifact = await run_in_threadpool(download.locate, resources, job_id, name)
+    artifact = await run_in_threadpool(download.locate, resources, principal, job_id, name)
     return download.respond(resources, artifact, request)

@@ -46,6 +46,7 @@ class JobOut(BaseModel):
     """A job."""
 
     id: str
+    owner: str
     name: str | None
     state: JobState
     phase: Phase | None

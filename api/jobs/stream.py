@@ -8,6 +8,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from api.jobs.schemas import EventOut
 from api.resources import Resources
+from core.principals import Principal
 from core.queries.events import list_events
 from core.queries.jobs import get_job
 from core.states import TERMINAL
@@ -16,7 +17,9 @@ BATCH = 200
 RECONNECT_MS = 1000
 
 
-async def stream_events(resources: Resources, job_id: str, after: int) -> AsyncIterator[bytes]:
+async def stream_events(
+    resources: Resources, viewer: Principal, job_id: str, after: int
+) -> AsyncIterator[bytes]:
     """Every event after `after`, then new ones as they come, until the job has ended.
 
     Nothing is held between two looks: neither a transaction nor a connection nor a thread.
@@ -25,7 +28,7 @@ async def stream_events(resources: Resources, job_id: str, after: int) -> AsyncI
     last, idle_seconds = after, 0.0
     yield format_sse_event(retry=RECONNECT_MS)
     while True:
-        events, is_over = await run_in_threadpool(read_batch, resources, job_id, last)
+        events, is_over = await run_in_threadpool(read_batch, resources, viewer, job_id, last)
         for event in events:
             last = event.seq
             yield format_sse_event(
@@ -44,13 +47,15 @@ async def stream_events(resources: Resources, job_id: str, after: int) -> AsyncI
             yield KEEPALIVE_COMMENT
 
 
-def read_batch(resources: Resources, job_id: str, after: int) -> tuple[list[EventOut], bool]:
+def read_batch(
+    resources: Resources, viewer: Principal, job_id: str, after: int
+) -> tuple[list[EventOut], bool]:
     """The next events, and whether none will follow.
 
     The state is read before the events: the last event is committed with the terminal state, so a job seen as
     finished has all its events in sight.
     """
     with resources.database.read() as session:
-        is_terminal = get_job(session, job_id).state in TERMINAL
+        is_terminal = get_job(session, job_id, viewer).state in TERMINAL
         events = [EventOut.of(event) for event in list_events(session, job_id, after, BATCH)]
     return events, is_terminal and len(events) < BATCH

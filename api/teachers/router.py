@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from api.access import InSight, Reader, Writer
 from api.forms import read_form
 from api.resources import ResourcesDep
 from api.teachers import service
@@ -21,25 +22,27 @@ def _upload_body() -> dict[str, object]:
 
 
 @router.get("")
-def list_teachers(resources: ResourcesDep) -> TeacherList:
+def list_teachers(resources: ResourcesDep, wanted: InSight) -> TeacherList:
     """The user's own teachers, then the catalogue."""
     with resources.database.read() as session:
-        return TeacherList(data=service.list_teachers(session, resources.catalogue))
+        return TeacherList(data=service.list_teachers(session, resources.catalogue, wanted))
 
 
 @router.get("/{teacher_id}")
-def get_teacher(teacher_id: str, resources: ResourcesDep) -> TeacherOut:
+def get_teacher(teacher_id: str, resources: ResourcesDep, principal: Reader) -> TeacherOut:
     """One teacher, by id, name or alias."""
     with resources.database.read() as session:
-        return service.get_teacher(session, resources.catalogue, teacher_id)
+        return service.get_teacher(session, resources.catalogue, teacher_id, principal)
 
 
 @router.post("", status_code=201, response_model=TeacherOut, openapi_extra=_upload_body())
-async def add_teacher(request: Request, response: Response, resources: ResourcesDep) -> TeacherOut:
+async def add_teacher(
+    request: Request, response: Response, resources: ResourcesDep, principal: Writer
+) -> TeacherOut:
     """Upload a safetensors checkpoint of a timm architecture."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise HTTPException(415, "Send multipart/form-data.")
     async with read_form(request, max_files=1) as form:
-        teacher = await run_in_threadpool(service.add_teacher, resources, service.sort_form(form))
+        teacher = await run_in_threadpool(service.add_teacher, resources, principal, service.sort_form(form))
     response.headers["Location"] = f"/teachers/{teacher.id}"
     return teacher

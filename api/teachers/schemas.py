@@ -38,6 +38,7 @@ class TeacherOut(BaseModel):
 
     id: str
     name: str
+    owner: str | None = Field(None, description="Of an uploaded teacher.")
     kind: Literal["timm", "bundled", "uploaded"]
     aliases: list[str] = []
     architecture: str
@@ -60,7 +61,7 @@ class TeacherOut(BaseModel):
     def of_catalogue(cls, teacher: CatalogueTeacher) -> "TeacherOut":
         """The public view of a catalogue entry."""
         kind: Literal["bundled", "timm"] = "bundled" if teacher.source else "timm"
-        shared = teacher.model_dump(include=cls.model_fields.keys() - {"id", "kind"})
+        shared = teacher.model_dump(include=cls.model_fields.keys() - {"id", "kind", "owner"})
         return cls(id=teacher.name, kind=kind, **shared)
 
     @classmethod
@@ -69,6 +70,7 @@ class TeacherOut(BaseModel):
         return cls(
             id=teacher.id,
             name=teacher.name,
+            owner=teacher.owner,
             kind="uploaded",
             architecture=teacher.architecture,
             family=family,

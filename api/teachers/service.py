@@ -14,7 +14,10 @@ from core.errors import FieldProblem, InvalidFields, NotFound, UnknownTeacher, U
 from core.ids import new_id
 from core.models import Teacher
 from core.options import LEAST_PATCHES
+from core.principals import Principal
+from core.queries import audit
 from core.queries import teachers as queries
+from core.queries.paging import ListFilter
 from core.teacher_file import check_architecture, read_header
 
 
@@ -28,19 +31,19 @@ class TeacherUpload:
     size_bytes: int
 
 
-def list_teachers(session: Session, catalogue: Catalogue) -> list[TeacherOut]:
+def list_teachers(session: Session, catalogue: Catalogue, wanted: ListFilter) -> list[TeacherOut]:
     """The user's own teachers, then the catalogue."""
-    own = [_view(catalogue, row) for row in queries.list_teachers(session)]
+    own = [_view(catalogue, row) for row in queries.list_teachers(session, wanted)]
     return [*own, *map(TeacherOut.of_catalogue, catalogue.teachers)]
 
 
-def get_teacher(session: Session, catalogue: Catalogue, identifier: str) -> TeacherOut:
+def get_teacher(session: Session, catalogue: Catalogue, identifier: str, viewer: Principal) -> TeacherOut:
     """The teacher with that id, name or alias.
 
     Raises:
-        NotFound: when there is none.
+        NotFound: when there is none in sight.
     """
-    row = queries.find_teacher(session, identifier)
+    row = queries.find_teacher(session, identifier, viewer)
     if row is not None:
         return _view(catalogue, row)
     try:
@@ -65,7 +68,7 @@ def sort_form(form: FormData) -> TeacherUpload:
     return TeacherUpload(fields, file.filename or "teacher.safetensors", file.file, file.size or 0)
 
 
-def add_teacher(resources: Resources, upload: TeacherUpload) -> TeacherOut:
+def add_teacher(resources: Resources, principal: Principal, upload: TeacherUpload) -> TeacherOut:
     """Check the file's header against the architecture, then store it."""
     name = upload.fields.architecture
     architecture = resources.catalogue.find_architecture(name)
@@ -77,6 +80,7 @@ def add_teacher(resources: Resources, upload: TeacherUpload) -> TeacherOut:
     stored = resources.storage.put_file(f"teachers/{teacher_id}/teacher.safetensors", upload.file)
     row = Teacher(
         id=teacher_id,
+        owner=principal.owner,
         name=upload.fields.name or upload.filename[:200],
         architecture=name,
         image_size=image_size,
@@ -93,6 +97,7 @@ def add_teacher(resources: Resources, upload: TeacherUpload) -> TeacherOut:
         with resources.database.write() as session:
             session.add(row)
             session.flush()
+            audit.record(session, principal, "teacher.create", teacher_id)
             return _view(resources.catalogue, row)
     except Exception:
         resources.storage.delete(stored.key)

@@ -8,48 +8,49 @@ from sqlalchemy.orm import Session
 from core.errors import NotFound
 from core.ids import new_id
 from core.models import Dataset, DatasetPart
-from core.queries.paging import Page, fetch_page
+from core.principals import Principal
+from core.queries.paging import ListFilter, Page, fetch_page
 from core.states import DatasetState
 
 
-def add_dataset(session: Session, name: str) -> Dataset:
+def add_dataset(session: Session, owner: str, name: str) -> Dataset:
     """A new dataset that waits for its parts."""
-    dataset = Dataset(id=new_id("ds"), name=name)
+    dataset = Dataset(id=new_id("ds"), owner=owner, name=name)
     session.add(dataset)
     session.flush()
     return dataset
 
 
-def get_dataset(session: Session, dataset_id: str) -> Dataset:
+def get_dataset(session: Session, dataset_id: str, viewer: Principal) -> Dataset:
     """The dataset of that id.
 
     Raises:
-        NotFound: when there is none.
+        NotFound: when there is none in sight.
     """
     dataset = session.get(Dataset, dataset_id)
-    if dataset is None:
+    if dataset is None or not viewer.may_see(dataset.owner):
         raise NotFound("dataset", dataset_id)
     return dataset
 
 
-def lock_dataset(session: Session, dataset_id: str, *, shared: bool = False) -> Dataset:
+def lock_dataset(session: Session, dataset_id: str, viewer: Principal, *, shared: bool = False) -> Dataset:
     """The dataset of that id, whose state stays as it is until this transaction ends.
 
     Raises:
-        NotFound: when there is none.
+        NotFound: when there is none in sight.
     """
     statement = select(Dataset).where(Dataset.id == dataset_id).with_for_update(read=shared)
     dataset = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
-    if dataset is None:
+    if dataset is None or not viewer.may_see(dataset.owner):
         raise NotFound("dataset", dataset_id)
     return dataset
 
 
 def list_datasets(
-    session: Session, state: DatasetState | None, cursor: str | None, limit: int
+    session: Session, wanted: ListFilter, state: DatasetState | None, cursor: str | None, limit: int
 ) -> Page[Dataset]:
     """Datasets, newest first."""
-    statement = select(Dataset)
+    statement = select(Dataset).where(wanted.on(Dataset.owner))
     if state is not None:
         statement = statement.where(Dataset.state == state)
     return fetch_page(session, statement, Dataset.id, cursor, limit)

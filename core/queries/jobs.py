@@ -6,8 +6,9 @@ from sqlalchemy.orm import Session
 from core import clock
 from core.errors import NotFound
 from core.models import Job
+from core.principals import Principal
 from core.queries.events import append_events
-from core.queries.paging import Page, fetch_page
+from core.queries.paging import ListFilter, Page, fetch_page
 from core.records import NewEvent
 from core.states import EventType, JobState
 
@@ -20,35 +21,37 @@ def add_job(session: Session, job: Job) -> None:
     append_events(session, job.id, 0, [queued])
 
 
-def get_job(session: Session, job_id: str) -> Job:
+def get_job(session: Session, job_id: str, viewer: Principal) -> Job:
     """The job of that id.
 
     Raises:
-        NotFound: when there is none.
+        NotFound: when there is none in sight.
     """
     job = session.get(Job, job_id, populate_existing=True)
-    if job is None:
+    if job is None or not viewer.may_see(job.owner):
         raise NotFound("job", job_id)
     return job
 
 
-def list_jobs(session: Session, state: JobState | None, cursor: str | None, limit: int) -> Page[Job]:
+def list_jobs(
+    session: Session, wanted: ListFilter, state: JobState | None, cursor: str | None, limit: int
+) -> Page[Job]:
     """Jobs, newest first."""
-    statement = select(Job)
+    statement = select(Job).where(wanted.on(Job.owner))
     if state is not None:
         statement = statement.where(Job.state == state)
     return fetch_page(session, statement, Job.id, cursor, limit)
 
 
-def request_cancel(session: Session, job_id: str) -> Job:
+def request_cancel(session: Session, job_id: str, viewer: Principal) -> Job:
     """Cancel a queued job at once; ask the worker of a running one; leave a finished one as it is.
 
     Raises:
-        NotFound: when there is none.
+        NotFound: when there is none in sight.
     """
     statement = select(Job).where(Job.id == job_id).with_for_update()
     job = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
-    if job is None:
+    if job is None or not viewer.may_see(job.owner):
         raise NotFound("job", job_id)
     if job.state is JobState.QUEUED:
         _stamp(

@@ -1,11 +1,13 @@
-"""Keyset paging: newest first, the cursor is the last id of the page before."""
+"""Keyset paging: newest first, the cursor is the last id of the page before; and who sees which rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from sqlalchemy import Select
+from sqlalchemy import ColumnElement, Select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from core.principals import Principal
 
 Row = TypeVar("Row")
 
@@ -32,3 +34,16 @@ def fetch_page(
     page = rows[:limit]
     more = len(rows) > limit
     return Page(page, getattr(page[-1], id_column.key) if more else None)
+
+
+@dataclass(frozen=True)
+class ListFilter:
+    """Whose rows a list shows: those in the viewer's sight, and of them one owner's where one is named."""
+
+    viewer: Principal
+    owner: str | None = None
+
+    def on(self, column: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+        """The condition on a table's owner."""
+        in_sight = true() if self.viewer.sees_all else column == self.viewer.owner
+        return in_sight if self.owner is None else in_sight & (column == self.owner)

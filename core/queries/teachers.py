@@ -6,13 +6,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.models import Teacher
+from core.principals import Principal
+from core.queries.paging import ListFilter
 
 
-def find_teacher(session: Session, teacher_id: str) -> Teacher | None:
-    """An uploaded teacher, if there is one."""
-    return session.get(Teacher, teacher_id)
+def find_teacher(session: Session, teacher_id: str, viewer: Principal) -> Teacher | None:
+    """An uploaded teacher, if there is one in sight."""
+    teacher = session.get(Teacher, teacher_id)
+    return teacher if teacher is not None and viewer.may_see(teacher.owner) else None
 
 
-def list_teachers(session: Session) -> Sequence[Teacher]:
+def list_teachers(session: Session, wanted: ListFilter) -> Sequence[Teacher]:
     """Uploaded teachers, newest first."""
-    return session.scalars(select(Teacher).order_by(Teacher.id.desc())).all()
+    statement = select(Teacher).where(wanted.on(Teacher.owner))
+    return session.scalars(statement.order_by(Teacher.id.desc())).all()

@@ -7,6 +7,8 @@ import pytest
 from core import migrate
 from core.database import Database
 from core.models import Base
+from core.principals import LOCAL_OWNER
+from core.queries.owners import ensure_owner
 from core.settings import Settings
 from core.storage import Storage
 from tests.servers import migrated_template, run_postgres
@@ -44,6 +46,7 @@ def postgres(migrated_postgres):
     with migrated_postgres.write() as session:
         for table in reversed(Base.metadata.sorted_tables):
             session.execute(table.delete())
+        ensure_owner(session, LOCAL_OWNER)
     return migrated_postgres
 
 

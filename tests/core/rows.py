@@ -5,21 +5,25 @@ from sqlalchemy import func, select, update
 from core import clock
 from core.ids import new_id
 from core.models import Dataset, Job
+from core.principals import LOCAL_OWNER
 from core.states import DatasetState, JobState
 
 
-def add_dataset(database, state=DatasetState.READY):
+def add_dataset(database, state=DatasetState.READY, owner=LOCAL_OWNER):
     with database.write() as session:
-        dataset = Dataset(id=new_id("ds"), name="photos", state=state)
+        dataset = Dataset(id=new_id("ds"), owner=owner, name="photos", state=state)
         session.add(dataset)
     return dataset.id
 
 
-def add_job(database, dataset_id=None, state=JobState.QUEUED, probe_dataset_id=None, **columns):
-    dataset_id = dataset_id or add_dataset(database)
+def add_job(
+    database, dataset_id=None, state=JobState.QUEUED, probe_dataset_id=None, owner=LOCAL_OWNER, **columns
+):
+    dataset_id = dataset_id or add_dataset(database, owner=owner)
     with database.write() as session:
         job = Job(
             id=new_id("job"),
+            owner=owner,
             state=state,
             teacher={"name": "sample"},
             options={"r": 2, "k": 4},

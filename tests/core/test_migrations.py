@@ -89,6 +89,8 @@ def test_a_job_of_the_first_release_keeps_its_events_and_stays_the_papers(first_
             "insert into jobs (id, state, phase, teacher, options, dataset_id, event_count, attempt, failed_attempts, "
             "send_count, created_at, updated_at) "
             f"values ('job_1', 'running', 'merging', '{{}}', '{{\"r\"\\: 3}}', 'ds_1', 1, 1, 0, 0, {stamps})",
+            "insert into teachers (id, name, architecture, image_size, key, size_bytes, sha256, depth, embed_dim, "
+            f"parameters, created_at, updated_at) values ('tch_1', 'mine', 'vit', 32, 'k', 1, 'x', 2, 8, 9, {stamps})",
             "insert into job_events (job_id, seq, created_at, level, type, message, data, attempt) "
             "values ('job_1', 1, '2026-01-01', 'info', 'log', 'hello', '{}', 1)",
         ):
@@ -100,8 +102,19 @@ def test_a_job_of_the_first_release_keeps_its_events_and_stays_the_papers(first_
         assert (given, phase) == ({"r": 3}, "merging")
         assert options == {"r": 3, "method": "wecolora", "recipe": "paper"}
         assert connection.execute(text("select message from job_events")).scalars().all() == ["hello"]
+        for table in ("datasets", "teachers", "jobs"):
+            assert connection.execute(text(f"select owner from {table}")).scalars().all() == ["local"]
         connection.execute(text("update jobs set phase = 'preparing'"))
-    for wrong in ("phase = 'dancing'", "state = 'asleep'", "dataset_id = 'ds_2'"):
+    for wrong in ("phase = 'dancing'", "state = 'asleep'", "dataset_id = 'ds_2'", "owner = 'nobody'"):
         with pytest.raises(IntegrityError), first_schema.engine.begin() as connection:
             connection.execute(text(f"update jobs set {wrong}"))
     assert _differences(first_schema) == []
+    config = migrate.make_config()
+    with first_schema.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0002")
+        assert connection.execute(text("select message from job_events")).scalars().all() == ["hello"]
+        assert "owner" not in {column["name"] for column in inspect(connection).get_columns("jobs")}
+    for wrong in ("phase = 'dancing'", "state = 'asleep'", "dataset_id = 'ds_2'"):
+        with pytest.raises(IntegrityError), first_schema.engine.begin() as connection:
+            connection.execute(text(f"update jobs set {wrong}"))

@@ -15,6 +15,7 @@ from core.leases import (
     succeed,
 )
 from core.models import Job
+from core.principals import SYSTEM
 from core.queries.jobs import request_cancel
 from core.states import LEGAL, TERMINAL, JobState, sources
 from tests.core.rows import add_job, expire_lease, get
@@ -35,7 +36,7 @@ OPERATIONS = {
     "cancelled": (lambda session, claim: cancelled(session, claim), JobState.CANCELLED),
     "release": (lambda session, claim: release(session, claim, "drained", False), JobState.QUEUED),
     "reap": (_reap, JobState.QUEUED),
-    "cancel": (lambda session, claim: request_cancel(session, claim.id), JobState.CANCELLED),
+    "cancel": (lambda session, claim: request_cancel(session, claim.id, SYSTEM), JobState.CANCELLED),
 }
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from core import leases
 from core.leases import Claim
 from core.models import Artifact, Job, JobEvent
+from core.principals import SYSTEM
 from core.queries.jobs import request_cancel
 from core.settings import to_environment
 from core.states import JobState
@@ -64,7 +65,7 @@ def messages(runtime: Runtime, job: Job) -> list[str]:
 
 
 def cancel(runtime: Runtime) -> Callable[[str], None]:
-    return lambda job_id: runtime.write(lambda s: request_cancel(s, job_id)) and None
+    return lambda job_id: runtime.write(lambda s: request_cancel(s, job_id, SYSTEM)) and None
 
 
 def test_a_result_publishes_its_files_with_the_success(runtime: Runtime, play) -> None:

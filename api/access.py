@@ -1,0 +1,68 @@
+"""Who asks: the API key of a request and what it is good for.
+
+An endpoint that touches an owner's rows takes a `Reader`, `Writer` or `Administrator`; queries need one, so that none
+can forget to ask.
+"""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.resources import ResourcesDep
+from core import keys
+from core.errors import InsufficientScope, Unauthenticated
+from core.principals import LOCAL_OWNER, OWNER_LENGTH, Principal, Scope
+from core.queries.keys import note_use
+from core.queries.paging import ListFilter
+
+_bearer = HTTPBearer(
+    scheme_name="ApiKey",
+    description="An API key, `Authorization: Bearer wcl_…`. Not asked for where the service has WECOLORA_AUTH=none.",
+    auto_error=False,
+)
+
+
+def _identify(
+    request: Request,
+    resources: ResourcesDep,
+    shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Principal:
+    address = request.client.host if request.client else None
+    if resources.settings.auth == "none":
+        return Principal(LOCAL_OWNER, Scope.ADMIN, address=address)
+    if shown is None:
+        raise Unauthenticated
+    with resources.database.read() as session:
+        principal, is_use_stale = keys.authenticate(session, shown.credentials, address)
+    if is_use_stale and principal.key_id is not None:
+        with resources.database.write() as session:
+            note_use(session, principal.key_id)
+    return principal
+
+
+def _require(needed: Scope) -> Callable[[Principal], Principal]:
+    def check(principal: Annotated[Principal, Depends(_identify)]) -> Principal:
+        if not principal.scope.includes(needed):
+            raise InsufficientScope(principal.scope, needed)
+        return principal
+
+    return check
+
+
+Reader = Annotated[Principal, Depends(_require(Scope.READ))]
+Writer = Annotated[Principal, Depends(_require(Scope.WRITE))]
+Administrator = Annotated[Principal, Depends(_require(Scope.ADMIN))]
+
+
+def _list_filter(
+    viewer: Reader,
+    owner: Annotated[
+        str | None, Query(max_length=OWNER_LENGTH, description="Of this owner only; for admin keys.")
+    ] = None,
+) -> ListFilter:
+    return ListFilter(viewer, owner)
+
+
+InSight = Annotated[ListFilter, Depends(_list_filter)]

@@ -1,0 +1,1 @@
+"""API keys: router, schemas, service."""
