@@ -4,13 +4,14 @@ An endpoint that touches an owner's rows takes a `Reader`, `Writer` or `Administ
 can forget to ask.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api.resources import ResourcesDep
+from api.resources import Resources, ResourcesDep
 from core import keys
 from core.errors import InsufficientScope, Unauthenticated
 from core.principals import LOCAL_OWNER, OWNER_LENGTH, Principal, Scope
@@ -24,7 +25,7 @@ _bearer = HTTPBearer(
 )
 
 
-def _identify(
+async def _identify(
     request: Request,
     resources: ResourcesDep,
     shown: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
@@ -34,18 +35,23 @@ def _identify(
         return Principal(LOCAL_OWNER, Scope.ADMIN, address=address)
     if shown is None:
         raise Unauthenticated
+    return await run_in_threadpool(_authenticate, resources, shown.credentials, address)
+
+
+def _authenticate(resources: Resources, key: str, address: str | None) -> Principal:
     with resources.database.read() as session:
-        principal, is_use_stale = keys.authenticate(session, shown.credentials, address)
+        principal, is_use_stale = keys.authenticate(session, key, address)
+    resources.rates.check(principal.owner)
     if is_use_stale and principal.key_id is not None:
         with resources.database.write() as session:
             note_use(session, principal.key_id)
     return principal
 
 
-def _require(needed: Scope) -> Callable[[Principal], Principal]:
-    def check(principal: Annotated[Principal, Depends(_identify)]) -> Principal:
+def _require(needed: Scope) -> Callable[[Principal], Awaitable[Principal]]:
+    async def check(principal: Annotated[Principal, Depends(_identify)]) -> Principal:
         if not principal.scope.includes(needed):
-            raise InsufficientScope(principal.scope, needed)
+            raise InsufficientScope(principal.scope.value, needed.value)
         return principal
 
     return check
@@ -56,7 +62,7 @@ Writer = Annotated[Principal, Depends(_require(Scope.WRITE))]
 Administrator = Annotated[Principal, Depends(_require(Scope.ADMIN))]
 
 
-def _list_filter(
+async def _list_filter(
     viewer: Reader,
     owner: Annotated[
         str | None, Query(max_length=OWNER_LENGTH, description="Of this owner only; for admin keys.")

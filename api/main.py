@@ -17,6 +17,7 @@ from api.guards import RequestGuard, SecurityHeaders
 from api.health.router import router as health
 from api.jobs.router import router as jobs
 from api.keys.router import router as keys
+from api.owners.router import router as owners
 from api.resources import Resources
 from api.teachers.router import router as teachers
 from core.exposure import AUTH_NOTES
@@ -61,7 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     app.add_middleware(RequestGuard, settings=chosen)
     app.add_middleware(SecurityHeaders)
-    for router in (datasets, jobs, teachers, keys, audit, health):
+    for router in (datasets, jobs, teachers, owners, keys, audit, health):
         app.include_router(router)
     app.add_api_route("/", _to_docs, include_in_schema=False)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

@@ -6,6 +6,7 @@ from typing import Annotated
 from celery import Celery
 from fastapi import Depends, Request
 
+from api.rates import RateLimiter
 from core.broker import make_celery
 from core.catalogue import Catalogue, load_catalogue
 from core.database import Database
@@ -22,6 +23,7 @@ class Resources:
     storage: Storage
     celery: Celery
     catalogue: Catalogue
+    rates: RateLimiter
 
     @classmethod
     def open(cls, settings: Settings) -> "Resources":
@@ -32,6 +34,7 @@ class Resources:
             storage=Storage.from_settings(settings),
             celery=make_celery(settings),
             catalogue=load_catalogue(settings.teacher_catalogue),
+            rates=RateLimiter(settings),
         )
 
     def close(self) -> None:

@@ -7,8 +7,9 @@ neither loses a job nor steals one. Timestamps are UTC.
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, Dialect, literal
+from sqlalchemy import ColumnElement, DateTime, Dialect, Double, literal
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator
@@ -55,6 +56,34 @@ def _postgresql_clock(element: _Clock, compiler: SQLCompiler, **kw: Any) -> str:
     # clock_timestamp, not now(): the latter stands still during a transaction that waited for a lock.
     seconds = compiler.process(element.clauses, **kw)
     return f"(clock_timestamp() + make_interval(secs => ({seconds})::double precision))"
+
+
+class _Seconds(FunctionElement[float]):
+    """From the first clause to the second, in seconds; null when one is."""
+
+    type = Double()
+    inherit_cache = True
+    name = "seconds_between"
+
+
+@compiles(_Seconds, "sqlite")
+def _sqlite_seconds(element: _Seconds, compiler: SQLCompiler, **kw: Any) -> str:
+    start, end = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"((julianday({end}) - julianday({start})) * 86400.0)"
+
+
+@compiles(_Seconds, "postgresql")
+def _postgresql_seconds(element: _Seconds, compiler: SQLCompiler, **kw: Any) -> str:
+    start, end = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"(extract(epoch from ({end}) - ({start}))::double precision)"
+
+
+def seconds_between(
+    start: ColumnElement[Any] | InstrumentedAttribute[Any],
+    end: ColumnElement[Any] | InstrumentedAttribute[Any],
+) -> ColumnElement[float]:
+    """How long it is from one time to the other; null when one of them is."""
+    return _Seconds(start, end)
 
 
 def now() -> ColumnElement[datetime]:

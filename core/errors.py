@@ -3,6 +3,7 @@
 `api/problems.py` is the one place that turns them into HTTP; nothing here knows of it beyond the status code.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -31,7 +32,7 @@ class ServiceError(Exception):
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
-    retry_after_seconds: ClassVar[int | None] = None
+    retry_after_seconds: int | None = None
     problems: Sequence[FieldProblem] = ()
 
 
@@ -77,6 +78,52 @@ class InsufficientScope(ServiceError):
     def __init__(self, scope: str, needed: str) -> None:
         self.scope, self.needed = scope, needed
         super().__init__(f"The API key has the scope {scope!r}; this needs {needed!r}.")
+
+
+class QuotaExceeded(ServiceError):
+    """It would be more than the owner may have; waiting does not help."""
+
+    code = "quota_exceeded"
+    status = 403
+    title = "Quota exceeded"
+
+    def __init__(self, quota: str, owner: str, limit: int, needed: int) -> None:
+        self.quota, self.owner, self.limit, self.needed = quota, owner, limit, needed
+        super().__init__(
+            f"{owner!r} may have {limit:,} {quota}, and with this it would be {needed:,} or more. "
+            "An administrator can raise the quota."
+        )
+
+
+class TooManyRequests(ServiceError):
+    """It is too much for now; `retry_after_seconds` says when it may be tried again."""
+
+    status = 429
+    title = "Too many requests"
+
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
+        self.retry_after_seconds = max(1, math.ceil(retry_after_seconds))
+        super().__init__(message)
+
+
+class RateLimited(TooManyRequests):
+    """The owner's requests come too fast."""
+
+    code = "rate_limited"
+
+
+class TooManyJobs(TooManyRequests):
+    """As many jobs of the owner wait as may."""
+
+    code = "too_many_jobs"
+    title = "Too many jobs"
+
+
+class DeviceTimeSpent(TooManyRequests):
+    """The owner's jobs have had their time on the devices for this period."""
+
+    code = "device_time_spent"
+    title = "Device time spent"
 
 
 class InvalidFields(ServiceError):

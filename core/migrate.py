@@ -28,7 +28,7 @@ def upgrade(engine: Engine) -> None:
     config = make_config()
     with (
         engine.execution_options(**{WRITES: True}).connect() as connection,
-        _tables_may_be_copied(connection),
+        tables_may_be_copied(connection),
     ):
         # On SQLite the transaction of a writer is the lock: begin it before anything is read.
         if connection.dialect.name == "postgresql":
@@ -39,7 +39,7 @@ def upgrade(engine: Engine) -> None:
 
 
 @contextmanager
-def _tables_may_be_copied(connection: Connection) -> Iterator[None]:
+def tables_may_be_copied(connection: Connection) -> Iterator[None]:
     """Let SQLite replace a table, which is how it alters one, without deleting the rows that refer to it."""
     if connection.dialect.name != "sqlite":
         yield

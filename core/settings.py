@@ -5,11 +5,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
+import limits
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEBIBYTE = 1024 * 1024
 ENV_PREFIX = "WECOLORA_"
+RATE_LIMITS_OFF = "off"
 GIBIBYTE = 1024 * MEBIBYTE
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -66,6 +68,20 @@ class Settings(BaseSettings):
     insecure_bind: bool = Field(
         False, description="Serve without authentication on addresses that other machines can reach."
     )
+    rate_limits: str = Field(
+        "100/second;3000/minute",
+        description="Requests of an owner; `off`: any number. For `auth` `keys` only.",
+    )
+    quota_bytes: Count | None = Field(None, description="Uploaded bytes of an owner. Unset: any number.")
+    quota_images: Count | None = Field(None, description="Images of an owner. Unset: any number.")
+    quota_running_jobs: Count | None = Field(
+        None, description="Jobs of an owner that run at once; more wait. Unset: any number."
+    )
+    quota_queued_jobs: Count | None = Field(None, description="Waiting jobs of an owner. Unset: any number.")
+    quota_device_seconds: Count | None = Field(
+        None, description="Seconds on a device (GPU) of an owner's jobs in a period. Unset: any number."
+    )
+    quota_period_days: Count = Field(30, description="Length of that period, which ends now.")
 
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
@@ -76,6 +92,13 @@ class Settings(BaseSettings):
     teacher_catalogue: Path | None = Field(None, description="A catalogue instead of the built-in one.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where jobs with device `auto` run.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
+
+    @field_validator("rate_limits")
+    @classmethod
+    def _check_rate_limits(cls, value: str) -> str:
+        if value != RATE_LIMITS_OFF:
+            limits.parse_many(value)
+        return value
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod

@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 from core import leases
 from core.errors import StorageUnavailable
 from core.leases import Claim, IngestResult, JobError
-from core.queries.datasets import list_parts
+from core.principals import SYSTEM
+from core.queries.datasets import get_dataset, list_parts
+from core.quotas import images_left
 from core.states import DatasetState
 from worker.dispatcher import announce
 from worker.jobs import remove_older_scratch
@@ -42,6 +44,8 @@ def ingest_dataset(runtime: Runtime, dataset_id: str) -> None:
 def make_spec(session: Session, claim: Claim, runtime: Runtime) -> IngestSpec:
     """Everything that the ingester needs, read from the rows."""
     settings = runtime.settings
+    owner = get_dataset(session, claim.id, SYSTEM).owner
+    left = images_left(session, settings, owner)
     parts = [
         PartRef(key=part.key, filename=part.filename or f"part {part.number}", sha256=part.sha256)
         for part in list_parts(session, claim.id)
@@ -51,7 +55,7 @@ def make_spec(session: Session, claim: Claim, runtime: Runtime) -> IngestSpec:
         attempt=claim.attempt,
         parts=parts,
         scratch=settings.data_dir.resolve() / "scratch" / claim.id / str(claim.attempt),
-        max_images=settings.max_dataset_images,
+        max_images=settings.max_dataset_images if left is None else min(left, settings.max_dataset_images),
         max_pixels=settings.max_image_pixels,
         max_bytes=settings.max_dataset_bytes,
     )

@@ -26,7 +26,7 @@ def announce(runtime: Runtime) -> int:
     seconds = runtime.settings.resend_after_seconds
     with runtime.database.write() as session:
         datasets = due_datasets(session, seconds)
-        jobs = due_jobs(session, seconds)
+        jobs = due_jobs(session, seconds, runtime.settings.quota_running_jobs)
         if datasets:
             mark_sent(session, "dataset", datasets)
         if jobs:

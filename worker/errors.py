@@ -57,7 +57,7 @@ class TooManyImages(UploadError):
     code = "too_many_images"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"The upload holds more than {limit:,} images, the most that a dataset may have.")
+        super().__init__(f"The upload holds more than {limit:,} images, the most that it may have here.")
         self.limit = limit
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from core import leases
+from core.broker import send_run_job
 from core.catalogue import ResolvedTeacher
 from core.errors import StorageUnavailable
 from core.leases import Claim, JobError, NewArtifact, NewEvent
@@ -42,14 +43,15 @@ T = TypeVar("T")
 _DIVERGED = "non_finite_loss"
 
 
-def run_job(runtime: Runtime, job_id: str) -> None:
-    """Run the job if it is to be had; a message that comes late or twice does nothing."""
+def run_next_job(runtime: Runtime) -> None:
+    """Run the job whose turn it is; a message that comes late or twice finds none and does nothing."""
     if runtime.draining.is_set():
         return
-    lease_seconds = runtime.settings.lease_seconds
-    claim = runtime.write(lambda s: leases.claim_job(s, job_id, runtime.worker_id, lease_seconds))
+    settings = runtime.settings
+    most, lease_seconds = settings.quota_running_jobs, settings.lease_seconds
+    claim = runtime.write(lambda s: leases.claim_next_job(s, runtime.worker_id, lease_seconds, most))
     if claim is None:
-        log.debug("job %s is not to be had", job_id)
+        log.debug("no job is to be had")
         return
     with runtime.database.read() as session:
         spec = make_spec(session, claim, runtime)
@@ -58,6 +60,10 @@ def run_job(runtime: Runtime, job_id: str) -> None:
         supervise(runtime, claim, JobWork(runtime, claim, spec))
     finally:
         shutil.rmtree(spec.scratch, ignore_errors=True)
+    # The message of a job that had to wait for this one to end was spent while it waited.
+    waiting = runtime.write(lambda s: leases.next_job(s, most))
+    if waiting is not None:
+        send_run_job(runtime.celery, waiting)
 
 
 def remove_older_scratch(scratch: Path) -> None:

@@ -1,11 +1,15 @@
-"""The tasks: a message carries an id, the row says what there is to do."""
+"""The tasks: a message carries an id and wakes a worker, the rows say what there is to do."""
+
+import logging
 
 from celery import Celery
 
 from core.broker import INGEST_DATASET, RUN_JOB
 from worker.datasets import ingest_dataset
-from worker.jobs import run_job
+from worker.jobs import run_next_job
 from worker.runtime import Runtime
+
+log = logging.getLogger(__name__)
 
 
 def register(celery: Celery, runtime: Runtime) -> None:
@@ -13,7 +17,8 @@ def register(celery: Celery, runtime: Runtime) -> None:
 
     @celery.task(name=RUN_JOB)
     def run_job_task(job_id: str) -> None:
-        run_job(runtime, job_id)
+        log.debug("woken by job %s", job_id)
+        run_next_job(runtime)
 
     @celery.task(name=INGEST_DATASET)
     def ingest_dataset_task(dataset_id: str) -> None:

@@ -23,6 +23,7 @@ from core.broker import send_ingest
 from core.errors import NotFound
 from core.queries import audit
 from core.queries import datasets as queries
+from core.quotas import check_images
 from core.states import DatasetState
 
 router = APIRouter(prefix="/datasets", tags=["datasets"])
@@ -74,13 +75,20 @@ def list_parts(dataset_id: str, resources: ResourcesDep, principal: Reader) -> P
         return PartList(data=[PartOut.of(part) for part in queries.list_parts(session, dataset_id)])
 
 
+def _announced_bytes(request: Request) -> int | None:
+    announced = request.headers.get("content-length", "")
+    return int(announced) if announced.isdecimal() else None
+
+
 def _part_upload(
     request: Request,
     dataset_id: str,
     number: PartNumber,
     filename: Annotated[str | None, Query(max_length=400, pattern=r"^[^\x00-\x1f]*$")] = None,
 ) -> uploads.PartUpload:
-    return uploads.PartUpload(dataset_id, number, filename, request.headers.get("content-type"))
+    return uploads.PartUpload(
+        dataset_id, number, filename, request.headers.get("content-type"), _announced_bytes(request)
+    )
 
 
 @router.put(
@@ -122,6 +130,8 @@ def complete_dataset(
     """End the upload: the images are unpacked, checked and made ready."""
     with resources.database.write() as session:
         row, is_new = service.complete(session, principal, dataset_id, body.parts if body else None)
+        if is_new:
+            check_images(session, resources.settings, row.owner)
         dataset = DatasetOut.of(row)
     if is_new:
         background.add_task(send_ingest, resources.celery, dataset_id)

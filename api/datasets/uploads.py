@@ -12,6 +12,7 @@ from api.resources import Resources
 from core.errors import FieldProblem, InvalidFields
 from core.principals import Principal
 from core.queries import datasets as queries
+from core.quotas import check_bytes
 from core.storage import StoredObject
 
 LONGEST_CONTENT_TYPE = 200
@@ -19,12 +20,13 @@ LONGEST_CONTENT_TYPE = 200
 
 @dataclass(frozen=True)
 class PartUpload:
-    """What the client says about a part."""
+    """What the client says about a part; its size is not announced when it comes in chunks."""
 
     dataset_id: str
     number: int
     filename: str | None
     content_type: str | None
+    announced_bytes: int | None = None
 
 
 async def receive_part(
@@ -40,7 +42,7 @@ async def receive_part(
         The part, and whether its number is new.
     """
     announced = parse_content_digest(content_digest)
-    await run_in_threadpool(_require_uploading, resources, principal, upload.dataset_id)
+    await run_in_threadpool(_check, resources, principal, upload)
     key = service.part_key(upload.dataset_id, upload.number)
     stored = await resources.storage.put_stream(key, body, resources.settings.max_upload_bytes)
     try:
@@ -56,9 +58,14 @@ async def receive_part(
     return part, is_new
 
 
-def _require_uploading(resources: Resources, principal: Principal, dataset_id: str) -> None:
+def _check(resources: Resources, principal: Principal, upload: PartUpload) -> None:
+    """Refuse before the body is read what would be refused after it."""
     with resources.database.read() as session:
-        service.require_uploading(queries.get_dataset(session, dataset_id, principal))
+        dataset = queries.get_dataset(session, upload.dataset_id, principal)
+        service.require_uploading(dataset)
+        before = queries.get_part(session, dataset.id, upload.number)
+        if before is None:
+            check_bytes(session, resources.settings, dataset.owner, upload.announced_bytes or 1)
 
 
 def _record(
@@ -69,4 +76,8 @@ def _record(
         part, superseded, is_new = service.record_part(
             session, principal, upload.dataset_id, upload.number, stored, upload.filename, content_type
         )
+        if part.key == stored.key:
+            # The part is counted by now, and what it replaces is not.
+            dataset = queries.get_dataset(session, upload.dataset_id, principal)
+            check_bytes(session, resources.settings, dataset.owner, 0)
         return PartOut.of(part), superseded, is_new

@@ -17,6 +17,8 @@ from core.models import Dataset, DatasetPart
 from core.principals import Principal
 from core.queries import audit
 from core.queries.datasets import replace_part
+from core.quotas import check_bytes, check_images, check_new_job
+from core.settings import Settings
 from core.states import DatasetState
 from core.storage import Storage
 
@@ -86,13 +88,15 @@ def create_job_from_form(
     with resources.database.read() as session:
         request = parse_request(session, resources.catalogue, principal, JobRequest, form.values)
         plan = plan_job(session, resources.catalogue, principal, request)
+        size_bytes = sum(file.size or 0 for file in (*form.images, *form.probe))
+        _check_quotas(session, resources.settings, principal.owner, size_bytes)
     stored: list[NewDataset] = []
     try:
         stored.append(_store_files(resources.storage, "images", form.images))
         if form.probe:
             stored.append(_store_files(resources.storage, "probe", form.probe))
         with resources.database.write() as session:
-            job = _record(session, plan, stored)
+            job = _record(session, resources.settings, plan, stored)
     except Exception:
         for dataset in stored:
             resources.storage.delete_prefix(f"datasets/{dataset.id}")
@@ -123,7 +127,13 @@ def _store_part(storage: Storage, dataset_id: str, number: int, file: UploadFile
     )
 
 
-def _record(session: Session, plan: Plan, stored: Sequence[NewDataset]) -> JobOut:
+def _check_quotas(session: Session, settings: Settings, owner: str, more_bytes: int) -> None:
+    check_bytes(session, settings, owner, more_bytes)
+    check_images(session, settings, owner)
+    check_new_job(session, settings, owner)
+
+
+def _record(session: Session, settings: Settings, plan: Plan, stored: Sequence[NewDataset]) -> JobOut:
     for new in stored:
         owner = plan.principal.owner
         session.add(Dataset(id=new.id, owner=owner, name=new.name[:200], state=DatasetState.INGESTING))
@@ -131,6 +141,7 @@ def _record(session: Session, plan: Plan, stored: Sequence[NewDataset]) -> JobOu
         audit.record(session, plan.principal, "dataset.create", new.id)
         for part in new.parts:
             replace_part(session, part)
+    _check_quotas(session, settings, plan.principal.owner, 0)
     mark_sent(session, "dataset", [new.id for new in stored])
     probe_id = stored[1].id if len(stored) > 1 else None
     return JobOut.of(add_job(session, plan, stored[0].id, probe_id))

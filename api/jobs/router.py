@@ -65,7 +65,7 @@ def _create_from_json(
 ) -> JobOut:
     with resources.database.write() as session:
         body = service.parse_request(session, resources.catalogue, principal, JobCreate, values)
-        row, is_ready = service.create_job(session, resources.catalogue, principal, body)
+        row, is_ready = service.create_job(session, resources, principal, body)
         job = JobOut.of(row)
     if is_ready:
         background.add_task(send_run_job, resources.celery, job.id)
@@ -100,8 +100,9 @@ def get_job(job_id: str, resources: ResourcesDep, principal: Reader) -> JobOut:
 def cancel_job(job_id: str, resources: ResourcesDep, principal: Writer) -> JobOut:
     """Ask for the end of a job; again, or on a finished one: nothing changes."""
     with resources.database.write() as session:
-        job = queries.request_cancel(session, job_id, principal)
-        audit.record(session, principal, "job.cancel", job_id)
+        job, is_new = queries.request_cancel(session, job_id, principal)
+        if is_new:
+            audit.record(session, principal, "job.cancel", job_id)
         return JobOut.of(job)
 
 

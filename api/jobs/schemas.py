@@ -69,6 +69,7 @@ class JobOut(BaseModel):
     cancel_requested_at: datetime | None
     created_at: datetime
     started_at: datetime | None
+    device_seconds: float = Field(description="How long the attempts that have ended held a worker's device.")
     finished_at: datetime | None
     error: ErrorOut | None
     result: dict[str, Any] | None

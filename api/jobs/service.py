@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from sqlalchemy.orm import Session
 
 from api.jobs.schemas import JobCreate, JobRequest
+from api.resources import Resources
 from api.validation import parse_fields
 from core.catalogue import Catalogue, ResolvedTeacher
 from core.errors import FieldProblem, InvalidFields, NotFound, UnknownTeacher
@@ -25,6 +26,7 @@ from core.queries import audit
 from core.queries import datasets as dataset_queries
 from core.queries import jobs as job_queries
 from core.queries.teachers import find_teacher
+from core.quotas import check_new_job
 from core.recipes import check_combinations, complete_options, given_options
 from core.states import DatasetState
 
@@ -94,17 +96,18 @@ def parse_request(
 
 
 def create_job(
-    session: Session, catalogue: Catalogue, principal: Principal, request: JobCreate
+    session: Session, resources: Resources, principal: Principal, request: JobCreate
 ) -> tuple[Job, bool]:
     """A job on datasets that exist.
 
     Returns:
         The job, and whether workers could start it now (its datasets are ready).
     """
-    plan = plan_job(session, catalogue, principal, request)
+    plan = plan_job(session, resources.catalogue, principal, request)
     probe_id = request.probe.dataset_id if request.probe else None
     dataset = _usable_dataset(session, principal, "dataset_id", request.dataset_id)
     probe = _usable_dataset(session, principal, "probe.dataset_id", probe_id) if probe_id else None
+    check_new_job(session, resources.settings, principal.owner)
     job = add_job(session, plan, dataset.id, probe_id)
     is_ready = all(each.state is DatasetState.READY for each in (dataset, probe) if each is not None)
     if is_ready:

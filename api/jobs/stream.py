@@ -1,6 +1,7 @@
 """Job events as server-sent events."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 from fastapi.concurrency import run_in_threadpool
@@ -11,6 +12,7 @@ from api.resources import Resources
 from core.principals import Principal
 from core.queries.events import list_events
 from core.queries.jobs import get_job
+from core.queries.keys import is_live
 from core.states import TERMINAL
 
 BATCH = 200
@@ -20,12 +22,13 @@ RECONNECT_MS = 1000
 async def stream_events(
     resources: Resources, viewer: Principal, job_id: str, after: int
 ) -> AsyncIterator[bytes]:
-    """Every event after `after`, then new ones as they come, until the job has ended.
+    """Every event after `after`, then new ones as they come, until the job has ended or the key is good no more.
 
     Nothing is held between two looks: neither a transaction nor a connection nor a thread.
     """
     settings = resources.settings
     last, idle_seconds = after, 0.0
+    check_at = time.monotonic() + settings.event_keepalive_seconds
     yield format_sse_event(retry=RECONNECT_MS)
     while True:
         events, is_over = await run_in_threadpool(read_batch, resources, viewer, job_id, last)
@@ -38,6 +41,10 @@ async def stream_events(
             return
         if events:
             idle_seconds = 0.0
+        if time.monotonic() >= check_at:
+            if not await run_in_threadpool(_may_go_on, resources, viewer):
+                return
+            check_at = time.monotonic() + settings.event_keepalive_seconds
         if len(events) == BATCH:
             continue
         await asyncio.sleep(settings.event_poll_seconds)
@@ -45,6 +52,14 @@ async def stream_events(
         if idle_seconds >= settings.event_keepalive_seconds:
             idle_seconds = 0.0
             yield KEEPALIVE_COMMENT
+
+
+def _may_go_on(resources: Resources, viewer: Principal) -> bool:
+    """Whether the key that the stream was opened with is still good."""
+    if viewer.key_id is None:
+        return True
+    with resources.database.read() as session:
+        return is_live(session, viewer.key_id)
 
 
 def read_batch(

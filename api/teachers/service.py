@@ -18,6 +18,7 @@ from core.principals import Principal
 from core.queries import audit
 from core.queries import teachers as queries
 from core.queries.paging import ListFilter
+from core.quotas import check_bytes
 from core.teacher_file import check_architecture, read_header
 
 
@@ -77,6 +78,8 @@ def add_teacher(resources: Resources, principal: Principal, upload: TeacherUploa
     image_size = upload.fields.image_size or shape.image_size or architecture.image_size
     _check_image_size(image_size, architecture)
     teacher_id = new_id("tch")
+    with resources.database.read() as session:
+        check_bytes(session, resources.settings, principal.owner, upload.size_bytes)
     stored = resources.storage.put_file(f"teachers/{teacher_id}/teacher.safetensors", upload.file)
     row = Teacher(
         id=teacher_id,
@@ -97,6 +100,7 @@ def add_teacher(resources: Resources, principal: Principal, upload: TeacherUploa
         with resources.database.write() as session:
             session.add(row)
             session.flush()
+            check_bytes(session, resources.settings, principal.owner, 0)
             audit.record(session, principal, "teacher.create", teacher_id)
             return _view(resources.catalogue, row)
     except Exception:

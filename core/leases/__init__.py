@@ -28,6 +28,7 @@ from core.leases.jobs import (
     succeed,
 )
 from core.leases.recovery import due_jobs, reap_expired
+from core.leases.turns import claim_next_job, next_job
 from core.records import Claim, IngestResult, JobError, NewArtifact, NewEvent
 
 __all__ = [
@@ -39,12 +40,14 @@ __all__ = [
     "cancelled",
     "claim_dataset",
     "claim_job",
+    "claim_next_job",
     "complete_ingest",
     "due_datasets",
     "due_jobs",
     "fail",
     "fail_dataset",
     "mark_sent",
+    "next_job",
     "reap_expired",
     "reap_expired_datasets",
     "record_checkpoint",

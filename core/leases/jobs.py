@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, and_, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from core import clock
@@ -32,16 +32,19 @@ def datasets_ready() -> ColumnElement[bool]:
     )
 
 
+def claimable() -> ColumnElement[bool]:
+    """True for a job that a worker could start now."""
+    return and_(Job.state.in_(sources(JobState.RUNNING)), Job.cancel_requested_at.is_(None), datasets_ready())
+
+
 def claim_job(session: Session, job_id: str, worker_id: str, lease_seconds: float) -> Claim | None:
-    """Take a queued job whose datasets are ready; None when it is not to be had."""
+    """Take a queued job whose datasets are ready; None when it is not to be had.
+
+    Workers take what `core.leases.turns.claim_next_job` gives them.
+    """
     statement = (
         update(Job)
-        .where(
-            Job.id == job_id,
-            Job.state.in_(sources(JobState.RUNNING)),
-            Job.cancel_requested_at.is_(None),
-            datasets_ready(),
-        )
+        .where(Job.id == job_id, claimable())
         .values(
             state=JobState.RUNNING,
             attempt=Job.attempt + 1,
@@ -49,6 +52,7 @@ def claim_job(session: Session, job_id: str, worker_id: str, lease_seconds: floa
             lease_expires_at=clock.now_plus(lease_seconds),
             heartbeat_at=clock.now(),
             started_at=func.coalesce(Job.started_at, clock.now()),
+            claimed_at=clock.now(),
         )
         .returning(Job.attempt)
         .execution_options(synchronize_session=False)
@@ -157,7 +161,7 @@ def end_attempt(session: Session, job: Job, reason: str, charge_attempt: bool, m
         event = state_event(JobState.QUEUED, f"Attempt {job.attempt} ended: {reason}", data)
     job.phase = None
     job.estimated_finish_at = None
-    for column, value in AWAITING_WORKER.items():
+    for column, value in {**AWAITING_WORKER, **_spent()}.items():
         setattr(job, column, value)
     session.flush()
     if job.state is not JobState.QUEUED:
@@ -178,4 +182,12 @@ def set_finished(session: Session, job_id: str) -> None:
 
 def _finish(session: Session, claim: Claim, state: JobState, values: JsonObject) -> None:
     ended = {"state": state, "finished_at": clock.now(), "estimated_finish_at": None, "phase": None}
-    fenced_update(session, claim, {**ended, **RELEASED, **values})
+    fenced_update(session, claim, {**ended, **_spent(), **RELEASED, **values})
+
+
+def _spent() -> JsonObject:
+    """Values that add the attempt's time, up to the last sign of life: nobody pays for a worker's silence."""
+    is_silent = Job.lease_expires_at < clock.now()
+    until = case((is_silent, Job.heartbeat_at), else_=clock.now())
+    spent = func.coalesce(clock.seconds_between(Job.claimed_at, until), 0.0)
+    return {"device_seconds": Job.device_seconds + spent, "claimed_at": None}

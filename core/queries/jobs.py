@@ -43,8 +43,11 @@ def list_jobs(
     return fetch_page(session, statement, Job.id, cursor, limit)
 
 
-def request_cancel(session: Session, job_id: str, viewer: Principal) -> Job:
+def request_cancel(session: Session, job_id: str, viewer: Principal) -> tuple[Job, bool]:
     """Cancel a queued job at once; ask the worker of a running one; leave a finished one as it is.
+
+    Returns:
+        The job, and whether this call changed it.
 
     Raises:
         NotFound: when there is none in sight.
@@ -62,9 +65,9 @@ def request_cancel(session: Session, job_id: str, viewer: Principal) -> Job:
         _stamp(session, job, cancel_requested_at=clock.now())
         event = NewEvent(EventType.LOG, "Cancel was requested.", {"cancel_requested": True})
     else:
-        return job
+        return job, False
     append_events(session, job_id, job.attempt, [event])
-    return job
+    return job, True
 
 
 def _stamp(session: Session, job: Job, **values: object) -> None:

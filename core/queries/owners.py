@@ -1,12 +1,19 @@
 """Queries on `owners`."""
 
-from sqlalchemy import select
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from core import clock
 from core.errors import NotFound
-from core.models import Owner
+from core.models import Dataset, DatasetPart, Job, Owner, Teacher
 from core.queries.paging import Page, fetch_page
+from core.states import JobState
+
+SECONDS_A_DAY: Final = 86_400.0
 
 
 def ensure_owner(session: Session, name: str) -> None:
@@ -33,7 +40,8 @@ def lock_owner(session: Session, name: str) -> Owner:
     Raises:
         NotFound: when there is none.
     """
-    statement = select(Owner).where(Owner.name == name).with_for_update()
+    # Not against the references to the row that new rows make.
+    statement = select(Owner).where(Owner.name == name).with_for_update(key_share=True)
     owner = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
     if owner is None:
         raise NotFound("owner", name)
@@ -41,5 +49,72 @@ def lock_owner(session: Session, name: str) -> Owner:
 
 
 def list_owners(session: Session, cursor: str | None, limit: int) -> Page[Owner]:
-    """Owners by name, from the end of the alphabet."""
+    """Owners, backwards by name."""
     return fetch_page(session, select(Owner), Owner.name, cursor, limit)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What an owner has.
+
+    Attributes:
+        bytes: of the uploaded parts of datasets and of the uploaded teachers.
+        images: in datasets that are ready.
+        running_jobs: that workers hold.
+        queued_jobs: that wait.
+        device_seconds: of jobs that began within the period.
+    """
+
+    bytes: int
+    images: int
+    running_jobs: int
+    queued_jobs: int
+    device_seconds: float
+
+
+def usage_of(session: Session, owner: str, period_days: int) -> Usage:
+    """Count what the owner has now."""
+    in_period = _in_period(owner, period_days)
+    running = func.coalesce(clock.seconds_between(Job.claimed_at, clock.now()), 0.0)
+    return Usage(
+        bytes=bytes_of(session, owner),
+        images=images_of(session, owner),
+        running_jobs=count_jobs(session, owner, JobState.RUNNING),
+        queued_jobs=count_jobs(session, owner, JobState.QUEUED),
+        device_seconds=float(
+            session.scalar(select(func.sum(Job.device_seconds + running)).where(*in_period)) or 0.0
+        ),
+    )
+
+
+def bytes_of(session: Session, owner: str) -> int:
+    """Bytes that the owner has uploaded and that are kept."""
+    parts = (
+        select(func.sum(DatasetPart.size_bytes))
+        .join(Dataset, Dataset.id == DatasetPart.dataset_id)
+        .where(Dataset.owner == owner)
+    )
+    teachers = select(func.sum(Teacher.size_bytes)).where(Teacher.owner == owner)
+    return sum(int(session.scalar(statement) or 0) for statement in (parts, teachers))
+
+
+def images_of(session: Session, owner: str) -> int:
+    """Images in the owner's datasets."""
+    return int(session.scalar(select(func.sum(Dataset.image_count)).where(Dataset.owner == owner)) or 0)
+
+
+def count_jobs(session: Session, owner: str, state: JobState) -> int:
+    """The owner's jobs in that state."""
+    statement = select(func.count()).select_from(Job).where(Job.owner == owner, Job.state == state)
+    return session.scalar(statement) or 0
+
+
+def seconds_until_older(session: Session, owner: str, period_days: int) -> float:
+    """When the first job of the period leaves it."""
+    age = clock.seconds_between(func.min(Job.started_at), clock.now())
+    oldest = session.scalar(select(age).where(*_in_period(owner, period_days)))
+    return period_days * SECONDS_A_DAY - (oldest or 0.0)
+
+
+def _in_period(owner: str, period_days: int) -> tuple[ColumnElement[bool], ...]:
+    return Job.owner == owner, Job.started_at > clock.now_plus(-period_days * SECONDS_A_DAY)

@@ -99,7 +99,6 @@ def downgrade() -> None:
                     batch.alter_column(
                         column, type_=_text(column, *values), existing_nullable=column == "phase"
                     )
-            batch.drop_constraint(f"fk_{table}_owner", type_="foreignkey")
             batch.drop_column("owner")
             if table == "jobs":
                 batch.drop_column("claimed_at")

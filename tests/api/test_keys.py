@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from core.principals import Scope
-from tests.api.keys import as_owner, make_key, with_key
+from tests.api.keys import View, as_owner, make_key, with_key
+from tests.api.rows import queued_job
 from tests.servers import run_api
 
 PUBLIC = {"/healthz", "/readyz"}
@@ -84,9 +85,7 @@ def test_a_key_is_shown_once_and_only_its_hash_is_stored(keyed):
         assert client.post("/datasets").json()["owner"] == "lab"
 
 
-@pytest.mark.parametrize(
-    "wrong", ["", "wcl_", "wcl_0123456789_" + "0" * 48, "x" * 5000, "wcl_é", "Basic eDp5"]
-)
+@pytest.mark.parametrize("wrong", ["wcl_", "wcl_0123456789_" + "0" * 48, "x" * 5000, "wcl_é", "Basic eDp5"])
 def test_what_is_no_key_is_refused(keyed, wrong):
     answer = keyed.client.get("/jobs", headers={"Authorization": b"Bearer " + wrong.encode()})
     assert answer.status_code == 401
@@ -115,6 +114,20 @@ def test_a_revoked_key_is_refused_at_once_and_revoking_twice_changes_nothing(key
     with as_owner(keyed, "root", Scope.ADMIN) as admin:
         assert admin.delete(f"/keys/{key_id}").json()["revoked_at"] == first.json()["revoked_at"]
         assert admin.delete("/keys/key_nope").status_code == 404
+
+
+def test_an_event_stream_ends_when_its_key_is_revoked(make_settings):
+    with run_api(make_settings(auth="keys", event_keepalive_seconds=0.1)) as api:
+        key_id, key = make_key(api, "lab")
+        with with_key(api, key) as client:
+            job_id = queued_job(View(api, client))
+            url, headers = f"/jobs/{job_id}/events", {"Accept": "text/event-stream"}
+            with client.stream("GET", url, headers=headers) as stream:
+                lines = stream.iter_lines()
+                assert any(line.startswith("event: state") for line in lines)
+                client.delete(f"/keys/{key_id}").raise_for_status()
+                assert not any(line.startswith("event") for line in lines), "it ends without another one"
+            assert client.get(url, headers=headers).status_code == 401
 
 
 def test_an_expired_key_is_refused_and_one_cannot_be_made(keyed):

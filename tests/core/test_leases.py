@@ -171,7 +171,7 @@ def test_the_holder_hears_of_a_cancel_and_a_released_job_is_then_cancelled(datab
         assert renew(session, held, LEASE_SECONDS) is False
     for _ in range(2):
         with database.write() as session:
-            assert request_cancel(session, job_id, SYSTEM).state is JobState.RUNNING
+            assert request_cancel(session, job_id, SYSTEM)[0].state is JobState.RUNNING
     with database.write() as session:
         assert renew(session, held, LEASE_SECONDS) is True
     with database.write() as session:
@@ -183,7 +183,7 @@ def test_the_holder_hears_of_a_cancel_and_a_released_job_is_then_cancelled(datab
 def test_a_queued_job_is_cancelled_at_once_and_never_claimed(database):
     job_id = add_job(database)
     with database.write() as session:
-        assert request_cancel(session, job_id, SYSTEM).state is JobState.CANCELLED
+        assert request_cancel(session, job_id, SYSTEM)[0].state is JobState.CANCELLED
     assert claim(database, job_id) is None
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,12 @@ def wait_for(question: Callable[[], Any], seconds: float = 120.0, pause: float =
 class Service:
     """`python -m core.serve` on a free port."""
 
-    def __init__(self, data_dir: Path, **environment: str) -> None:
+    def __init__(self, data_dir: Path, arguments: Sequence[str] = (), **environment: str) -> None:
         self.data_dir = data_dir
         self.lines: queue.Queue[str] = queue.Queue()
         self.log: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "core.serve", "--port", "0", "--data-dir", str(data_dir)],
+            [sys.executable, "-m", "core.serve", "--port", "0", "--data-dir", str(data_dir), *arguments],
             cwd=ROOT,
             env={**os.environ, **QUICK, **environment},  # noqa: TID251 - a child of a test, not a setting
             stdout=subprocess.PIPE,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from core.settings import Settings
-from tests.e2e.service import ROOT, Service
+from tests.e2e.service import ROOT, Service, wait_for
 
 
 def serve(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -39,8 +39,32 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 def test_an_address_that_others_can_reach_needs_leave(tmp_path: Path) -> None:
     refused = serve("--host", "0.0.0.0", "--port", "0", "--data-dir", str(tmp_path))
     assert refused.returncode == 1
-    assert "no authentication yet" in refused.stderr
-    assert "--insecure-bind" in refused.stderr
+    assert "no API key is asked for" in refused.stderr
+    for way_out in ("127.0.0.1", "WECOLORA_AUTH=keys", "--insecure-bind"):
+        assert way_out in refused.stderr
+
+
+def test_the_embedded_service_says_that_it_asks_for_no_key(service: Service) -> None:
+    wait_for(lambda: "No API key is asked for" in "".join(service.log), 30)
+
+
+def test_with_keys_it_may_serve_others_and_the_first_key_is_made_by_a_command(tmp_path: Path) -> None:
+    service = Service(tmp_path, ("--host", "0.0.0.0"), WECOLORA_AUTH="keys")
+    try:
+        wait_for(lambda: "Every request needs an API key" in "".join(service.log), 30)
+        assert service.http.get("/jobs").status_code == 401
+        made = subprocess.run(
+            [sys.executable, "-m", "core.admin", "create-key", "--owner", "lab"],
+            cwd=ROOT,
+            env={**os.environ, "WECOLORA_DATA_DIR": str(tmp_path)},  # noqa: TID251 - a child of a test
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+        assert service.http.get("/jobs", headers=headers).status_code == 200
+    finally:
+        service.stop()
 
 
 def test_workers_and_supervisor_do_not_load_torch(service: Service) -> None:

@@ -1,0 +1,1 @@
+"""Owners, their quotas and what they have: router, schemas, service."""
