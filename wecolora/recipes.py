@@ -19,17 +19,17 @@ _PAPER: dict[str, object] = {
 _BEST: dict[str, object] = {
     "policy": BlockPolicy.BOTH_ENDS,
     "init": Initialisation.CLOSED_FORM,
-    "refit_views": 1,
+    "refit_views": 2,
     "smallest_crop": 0.5,
-    "epochs": 10,
-    "views": 5,
+    "epochs": 16,
+    "views": 8,
     "learning_rate": 1e-3,
 }
 
 _INSTANT: dict[str, object] = {
     "policy": BlockPolicy.BOTH_ENDS,
     "init": Initialisation.CLOSED_FORM,
-    "refit_views": 1,
+    "refit_views": 2,
     "smallest_crop": 0.5,
     "epochs": 0,
 }

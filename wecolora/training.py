@@ -122,7 +122,7 @@ class Trainer:
             lr=self.schedule.peak_learning_rate,
             betas=BETAS,
             weight_decay=self.setting.weight_decay,
-            fused=self._fused(),
+            fused=True,
         )
 
     def steps(self) -> Generator[StepResult]:
@@ -171,11 +171,8 @@ class Trainer:
             parameter.copy_(tensors[f"trainable.{name}"])
             moments = {key: tensors.get(f"adamw.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
             if self.optimizer and all(value is not None for value in moments.values()):
-                # AdamW counts steps in a CPU tensor unless it is fused.
                 self.optimizer.state[parameter] = {
-                    key: value.to(parameter.device if key != "step" or self._fused() else "cpu")
-                    for key, value in moments.items()
-                    if value is not None
+                    key: value.to(parameter.device) for key, value in moments.items() if value is not None
                 }
         self.losses = tensors["history.loss"].tolist()
         self.speeds = tensors["history.images_per_second"].tolist()
@@ -185,9 +182,6 @@ class Trainer:
         """Numbers that the steps changed; what the loss does not depend on (a head, say) is not among them."""
         changed = self.optimizer.state if self.optimizer else {}
         return sum(parameter.numel() for parameter in self.trainable.values() if parameter in changed)
-
-    def _fused(self) -> bool:
-        return self.setting.device.type == "cuda"
 
     def _loader(self) -> DataLoader[Tensor]:
         processes = self.setting.loader_processes
