@@ -24,18 +24,33 @@ _IMAGE_NAME = re.compile(r"\d{8}\.(jpg|png)")
 
 
 @dataclass(frozen=True)
+class Probe:
+    """Labelled images on the local disk, in numbered class folders.
+
+    Attributes:
+        train: folder of the training images.
+        test: of the test images; None where they are to be split off.
+        classes: the owner's names of the classes, by number.
+    """
+
+    train: Path
+    test: Path | None
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Inputs:
     """What a job works on, on the local disk.
 
     Attributes:
         teacher_source: timm name, folder, or file.
         images: folder of the unlabelled images.
-        probe: training folder and test folder of the probe.
+        probe: the labelled images, where the job is probed.
     """
 
     teacher_source: str
     images: Path
-    probe: tuple[Path, Path | None] | None
+    probe: Probe | None
 
 
 def fetch_inputs(storage: Storage, spec: JobSpec) -> Inputs:
@@ -55,17 +70,14 @@ def fetch_images(storage: Storage, dataset: DatasetRef, cache: Path) -> Path:
     return _cached(cache / "images" / dataset.id, lambda folder: _unpack(storage, dataset, folder, place))
 
 
-def fetch_probe(storage: Storage, dataset: DatasetRef, cache: Path) -> tuple[Path, Path | None]:
-    """The labelled images of a probe as class folders.
-
-    Returns:
-        The training folder and the test folder; without a test split, all images and None.
+def fetch_probe(storage: Storage, dataset: DatasetRef, cache: Path) -> Probe:
+    """The labelled images of a probe as class folders; without a test split, all are training images.
 
     Raises:
         LabelsMissing: when its images lie in no class folders, or a test class is not trained on.
     """
     report = _read_report(storage, dataset)
-    classes = _check_labels(dataset, report)
+    classes = tuple(_check_labels(dataset, report))
     numbers = {name: f"{number:05d}" for number, name in enumerate(classes)}
 
     def place(entry: IndexEntry) -> Path:
@@ -74,13 +86,13 @@ def fetch_probe(storage: Storage, dataset: DatasetRef, cache: Path) -> tuple[Pat
 
     folder = _cached(cache / "probes" / dataset.id, lambda to: _unpack(storage, dataset, to, place))
     if report.splits is None:
-        return folder / "all", None
+        return Probe(folder / "all", None, classes)
     train, test = folder / "train", folder / ("test" if "test" in report.splits else "val")
     unknown = {path.name for path in test.iterdir()} - {path.name for path in train.iterdir()}
     if unknown:
         name = classes[int(min(unknown))]
         raise LabelsMissing(dataset.id, f"its test part has a class {name!r} that the training part lacks")
-    return train, test
+    return Probe(train, test, classes)
 
 
 def fetch_teacher(storage: Storage, teacher: ResolvedTeacher, sha256: str | None, cache: Path) -> str:

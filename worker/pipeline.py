@@ -1,7 +1,7 @@
 """One job from its inputs to its stored files: fetch, distil, merge, probe, export, publish."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from wecolora.errors import (
     InvalidCheckpoint,
     NonFiniteLoss,
     OutOfMemory,
+    WecoloraError,
 )
 from worker.childside import Worker
 from worker.fetch import Inputs, fetch_checkpoint
@@ -29,11 +30,12 @@ from worker.protocol import (
     PhaseMessage,
     ResultMessage,
 )
-from worker.publish import store_artifacts, write_report, zip_student
+from worker.publish import store_artifacts, write_report, zip_folder
 
 if TYPE_CHECKING:
     from wecolora import LabelledSet
 
+_IMAGES_OF_ATTENTION = 8
 _COSTS = ("parameters", "gmacs", "latency_ms", "file_size_bytes")
 
 
@@ -67,7 +69,8 @@ class Pipeline:
         report["probe"] = self._probe(config, labelled)
         self._enter(Phase.EXPORTING)
         write_report(self.out / "report.json", report)
-        zip_student(self.out / "student", self.out / "student.zip")
+        zip_folder(self.out / "student", self.out / "student.zip")
+        self._draw(config, labelled)
         self._enter(Phase.PUBLISHING)
         prefix = f"jobs/{self.spec.job_id}/attempts/{self.spec.attempt}"
         artifacts = store_artifacts(self.storage, self.out, prefix)
@@ -181,13 +184,19 @@ class Pipeline:
 
     def _read_probe(self, config: DistillConfig) -> "LabelledSet | None":
         """The probe's images, read before the training: labels that do not fit should not cost an hour of it."""
-        if self.inputs.probe is None:
+        probe = self.inputs.probe
+        if probe is None:
             return None
         # Brings scikit-learn, two seconds that a job without a probe does not wait for.
         from wecolora.evaluation.readers import read_labelled
         from wecolora.evaluation.splits import check_held_out
 
-        labelled = read_labelled(*self.inputs.probe, format="folders", seed=config.seed)
+        labelled = read_labelled(probe.train, probe.test, format="folders", seed=config.seed)
+        train, test = (
+            replace(part, classes=tuple(probe.classes[int(number)] for number in part.classes))
+            for part in (labelled.train, labelled.test)
+        )
+        labelled = replace(labelled, train=train, test=test)
         check_held_out(labelled.train, config.seed)
         return labelled
 
@@ -203,6 +212,33 @@ class Pipeline:
         }
         compared = evaluate(models, labelled, protocols=["logistic"], device=config.device, seed=config.seed)
         return {name: results["logistic"].to_dict() for name, results in compared.results.items()}
+
+    def _draw(self, config: DistillConfig, labelled: "LabelledSet | None") -> None:
+        """The page and its pictures. They are no reason to lose a student that is trained."""
+        # Brings matplotlib, and t-SNE where there are labels.
+        from wecolora import PageInputs, write_report_page
+
+        files = sorted(path for path in self.inputs.images.rglob("*") if path.is_file())
+        shown = files[:: -(-len(files) // _IMAGES_OF_ATTENTION)]
+        try:
+            written = write_report_page(
+                self.out,
+                PageInputs(
+                    teacher=self._teacher(config.image_size),
+                    labelled=labelled,
+                    images=tuple(shown),
+                    batch_sizes=(),
+                    device=config.device,
+                    seed=config.seed,
+                ),
+            )
+            zip_folder(self.out / "pictures", self.out / "pictures.zip")
+        except (WecoloraError, OSError, RuntimeError) as error:
+            self._log(f"There is no report page: {error}", warning=True)
+            (self.out / "report.html").unlink(missing_ok=True)
+            return
+        for each in written.left_out:
+            self._log(f"Not on the report page: {each.part}: {each.remedy}")
 
     def _log(self, message: str, *, warning: bool = False) -> None:
         self.worker.send(LogMessage(level="warning" if warning else "info", message=message))

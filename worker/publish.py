@@ -11,6 +11,7 @@ from worker.protocol import ArtifactRef
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say: the same student gives the same bytes
 _TYPES = {
+    ".html": "text/html; charset=utf-8",
     ".safetensors": "application/octet-stream",
     ".json": "application/json",
     ".jsonl": "application/x-ndjson",
@@ -18,11 +19,11 @@ _TYPES = {
 }
 
 
-def zip_student(student: Path, target: Path) -> None:
-    """Pack the folder as `student/`, without compression: weights do not compress."""
+def zip_folder(folder: Path, target: Path) -> None:
+    """Pack a folder under its own name, without compression: neither weights nor PNG compress."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as bundle:
-        for path in sorted(each for each in student.rglob("*") if each.is_file()):
-            info = zipfile.ZipInfo(f"student/{path.relative_to(student).as_posix()}", _EPOCH)
+        for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+            info = zipfile.ZipInfo(f"{folder.name}/{path.relative_to(folder).as_posix()}", _EPOCH)
             info.external_attr = 0o644 << 16
             with path.open("rb") as source, bundle.open(info, "w", force_zip64=True) as packed:
                 while chunk := source.read(1 << 20):
@@ -37,7 +38,7 @@ def write_report(path: Path, report: Mapping[str, Any]) -> None:
 def store_artifacts(storage: Storage, out: Path, prefix: str) -> list[ArtifactRef]:
     """Store the files of a finished run under an attempt's prefix.
 
-    Not every method has all of them: without adapters there is no ``adapter.safetensors``.
+    Not every run has all of them: without adapters there is no ``adapter.safetensors``.
 
     They can be downloaded only once the worker has published them with the success of the job.
     """
@@ -49,6 +50,8 @@ def store_artifacts(storage: Storage, out: Path, prefix: str) -> list[ArtifactRe
         "adapter.safetensors": out / "adapter.safetensors",
         "metrics.jsonl": out / "metrics.jsonl",
         "report.json": out / "report.json",
+        "report.html": out / "report.html",
+        "pictures.zip": out / "pictures.zip",
     }
     artifacts = []
     for name, path in files.items():

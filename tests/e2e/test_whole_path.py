@@ -24,6 +24,8 @@ NAMES = {
     "adapter.safetensors",
     "metrics.jsonl",
     "report.json",
+    "report.html",
+    "pictures.zip",
 }
 
 

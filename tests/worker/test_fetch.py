@@ -72,17 +72,18 @@ def test_a_fetch_that_fails_half_way_leaves_nothing_in_the_cache(storage: Storag
 
 def test_a_probe_becomes_numbered_class_folders(storage: Storage, tmp_path: Path) -> None:
     names = ("train/<b>/1.png", "train/cat/2.png", "test/cat/3.png", "test/<b>/4.png")
-    train, test = fetch_probe(storage, stored_dataset(storage, tmp_path, *names), tmp_path / "cache")
-    assert [path.name for path in sorted(train.iterdir())] == ["00000", "00001"]
+    probe = fetch_probe(storage, stored_dataset(storage, tmp_path, *names), tmp_path / "cache")
+    assert probe.classes == ("<b>", "cat")
+    assert [path.name for path in sorted(probe.train.iterdir())] == ["00000", "00001"]
+    train, test = probe.train, probe.test
+    assert test is not None
     assert (shades(train / "00000"), shades(train / "00001")) == ([0], [1])
     assert (shades(test / "00000"), shades(test / "00001")) == ([3], [2])
 
 
 def test_a_probe_without_splits_is_one_tree(storage: Storage, tmp_path: Path) -> None:
-    train, test = fetch_probe(
-        storage, stored_dataset(storage, tmp_path, "a/1.png", "b/2.png"), tmp_path / "c"
-    )
-    assert (shades(train), test) == ([0, 1], None)
+    probe = fetch_probe(storage, stored_dataset(storage, tmp_path, "a/1.png", "b/2.png"), tmp_path / "c")
+    assert (shades(probe.train), probe.test) == ([0, 1], None)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """A job's probe in the pipeline with the real engine: what it reports, and what it refuses before any training."""
 
+import io
+import json
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,8 @@ from core.settings import Settings
 from core.storage import Storage
 from samples.digits import DigitsFolders, write_digits
 from tests.worker.test_trainer import TEACHER, Recorder
-from worker.fetch import Inputs
-from worker.protocol import DatasetRef, ErrorMessage, JobSpec, PhaseMessage, ResultMessage
+from worker.fetch import Inputs, Probe
+from worker.protocol import DatasetRef, ErrorMessage, JobSpec, LogMessage, PhaseMessage, ResultMessage
 from worker.trainer import distil
 
 
@@ -27,6 +30,10 @@ def digits(tmp_path: Path) -> DigitsFolders:
             for path in sorted(name.iterdir())[6:]:
                 path.unlink()
     return folders
+
+
+def storage_in(scratch: Path) -> Storage:
+    return Storage.from_settings(Settings(data_dir=scratch))
 
 
 def run(digits: DigitsFolders, scratch: Path) -> Recorder:
@@ -46,8 +53,9 @@ def run(digits: DigitsFolders, scratch: Path) -> Recorder:
     recorder = Recorder()
     worker: Any = recorder
     source = str(Path(__file__).resolve().parents[2] / TEACHER.source)
-    inputs = Inputs(source, digits.unlabelled, (digits.train, digits.test))
-    distil(worker, spec, inputs, Storage.from_settings(Settings(data_dir=scratch)))
+    names = tuple(f"<b>digit {number}</b>" for number in range(10))
+    inputs = Inputs(source, digits.unlabelled, Probe(digits.train, digits.test, names))
+    distil(worker, spec, inputs, storage_in(scratch))
     return recorder
 
 
@@ -59,6 +67,44 @@ def test_teacher_and_student_are_probed_on_the_same_images(digits: DigitsFolders
     assert "probing" in [message.phase.value for message in recorder.all(PhaseMessage)]
 
 
+def test_a_job_delivers_a_page_with_pictures_and_the_owners_names_of_the_classes(
+    digits: DigitsFolders, tmp_path: Path
+) -> None:
+    (result,) = run(digits, tmp_path).all(ResultMessage)
+    keys = {artifact.name: artifact.key for artifact in result.artifacts}
+    storage = storage_in(tmp_path)
+    page = storage.get_bytes(keys["report.html"]).decode()
+    for part in ("Training", "Latent spaces", "Attention", "probe accuracy"):
+        assert part in page
+    assert "<b>digit" not in page
+    with zipfile.ZipFile(io.BytesIO(storage.get_bytes(keys["pictures.zip"]))) as pictures:
+        names = {
+            f"pictures/{name}.{kind}"
+            for name in ("training", "tsne", "attention")
+            for kind in ("png", "json")
+        }
+        assert names == set(pictures.namelist())
+        classes = json.loads(pictures.read("pictures/tsne.json"))["classes"]
+    assert classes[4] == "<b>digit 4</b>"
+
+
+def test_a_page_that_cannot_be_drawn_loses_no_student(
+    digits: DigitsFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("wecolora.pictures.job.write_png", no_space)
+    recorder = run(digits, tmp_path)
+    (result,) = recorder.all(ResultMessage)
+    names = {artifact.name for artifact in result.artifacts}
+    assert "student.safetensors" in names
+    assert not names & {"report.html", "pictures.zip"}
+    assert "There is no report page: No space left on device" in [
+        message.message for message in recorder.all(LogMessage) if message.level == "warning"
+    ]
+
+
 def test_a_class_with_one_image_fails_the_job_before_its_training(
     digits: DigitsFolders, tmp_path: Path
 ) -> None:
@@ -68,7 +114,7 @@ def test_a_class_with_one_image_fails_the_job_before_its_training(
     recorder = run(digits, tmp_path)
     (error,) = recorder.all(ErrorMessage)
     assert (error.code, error.param, error.retryable) == ("class_too_small", "probe", False)
-    assert folder.name in error.message
+    assert f"<b>digit {int(folder.name)}</b>" in error.message
     assert not recorder.all(PhaseMessage)
 
 

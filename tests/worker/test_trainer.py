@@ -144,7 +144,15 @@ def test_preparing_tells_how_far_it_is_and_is_no_training(run) -> None:
 def test_methods_without_adapters_deliver_none(run, method: str) -> None:
     (result,) = run(method=method).all(ResultMessage)
     names = {artifact.name for artifact in result.artifacts}
-    assert names == {"student.safetensors", "config.json", "student.zip", "metrics.jsonl", "report.json"}
+    assert names == {
+        "student.safetensors",
+        "config.json",
+        "student.zip",
+        "metrics.jsonl",
+        "report.json",
+        "report.html",
+        "pictures.zip",
+    }
     assert result.result["method"] == method
 
 

@@ -38,6 +38,7 @@ class PageInputs:
         teacher: to show beside the student, and to measure both at several batch sizes.
         train: labelled images to fit the probes on (see `read_labelled`).
         test: labelled images for the probes' scores and the latent spaces; None takes the test part of ``train``.
+        labelled: read already, instead of both; for the latent spaces alone, no probe is fitted.
         images: files to draw attention over.
         batch_sizes: to measure throughput and memory at; empty leaves that out.
         device: to compute on.
@@ -47,6 +48,7 @@ class PageInputs:
     teacher: TeacherSpec | None = None
     train: Path | None = None
     test: Path | None = None
+    labelled: LabelledSet | None = None
     images: tuple[Path, ...] = ()
     batch_sizes: tuple[int, ...] = DEFAULT_BATCH_SIZES
     device: str = "auto"
@@ -163,7 +165,7 @@ def _load_models(collected: _Collected, run: Path, given: PageInputs) -> dict[st
         collected.leave_out(
             "the teacher beside the student, throughput and memory", "name the teacher (--teacher)."
         )
-    if models or given.train or given.test or given.images:
+    if models or given.train or given.test or given.labelled or given.images:
         models["student"] = load_student(run / "student")
     return models
 
@@ -188,18 +190,9 @@ def _add_costs(collected: _Collected, run: Path, given: PageInputs, models: Mapp
 
 
 def _add_latent_spaces(collected: _Collected, given: PageInputs, models: Mapping[str, nn.Module]) -> None:
-    source = given.train or given.test
-    if source is None:
-        collected.leave_out("latent spaces", "give labelled images (--test, or --train).")
-        collected.leave_out("accuracy of probes", "give labelled images (--train, and --test).")
+    labelled = given.labelled or _read_labelled(collected, given, models)
+    if labelled is None:
         return
-    labelled = read_labelled(source, given.test, seed=given.seed)
-    if given.train is None:
-        collected.leave_out("accuracy of probes", "give labelled images to fit them on (--train).")
-    else:
-        evaluation = evaluate(models, labelled, device=given.device, seed=given.seed).to_dict()
-        collected.report["evaluation"] = evaluation
-        collected.add_data("evaluation", evaluation)
     part = _choice(labelled, given.seed)
     labels, classes = _single_labels(part)
     maps = make_maps(
@@ -223,6 +216,25 @@ def _add_latent_spaces(collected: _Collected, given: PageInputs, models: Mapping
         partial(draw_maps, maps),
     )
     collected.add_picture(picture, maps.to_dict() | {"images_found": len(labelled.test)})
+
+
+def _read_labelled(
+    collected: _Collected, given: PageInputs, models: Mapping[str, nn.Module]
+) -> LabelledSet | None:
+    """The labelled images, once probes were fitted on them; None where there are none."""
+    source = given.train or given.test
+    if source is None:
+        collected.leave_out("latent spaces", "give labelled images (--test or --train; a job's probe).")
+        collected.leave_out("accuracy of probes", "give labelled images (--train and --test; a job's probe).")
+        return None
+    labelled = read_labelled(source, given.test, seed=given.seed)
+    if given.train is None:
+        collected.leave_out("accuracy of probes", "give labelled images to fit them on (--train).")
+        return labelled
+    evaluation = evaluate(models, labelled, device=given.device, seed=given.seed).to_dict()
+    collected.report["evaluation"] = evaluation
+    collected.add_data("evaluation", evaluation)
+    return labelled
 
 
 def _choice(labelled: LabelledSet, seed: int) -> LabelledImages:
