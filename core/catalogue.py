@@ -1,6 +1,7 @@
 """The teachers that come with the service, and what is known of architectures without loading torch."""
 
 import difflib
+import itertools
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -57,6 +58,7 @@ class NetworkShape(BaseModel):
             patch_size=self.patch_size,
             image_size=image_size or self.image_size,
             dynamic_image_size=self.dynamic_image_size,
+            fixed_blocks=tuple(itertools.accumulate([0, *self.stages[:-1]])) if self.stages else (),
         )
 
 

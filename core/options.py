@@ -125,16 +125,19 @@ class TeacherLimits:
     patch_size: int
     image_size: int
     dynamic_image_size: bool
+    fixed_blocks: tuple[int, ...] = ()
+    """Blocks that no student can do without: the first of each stage, where there are several."""
 
 
 def allowed_by_teacher(limits: TeacherLimits) -> dict[str, str]:
     """The ranges of the options that depend on the teacher, in words."""
     patch, dynamic = limits.patch_size, limits.dynamic_image_size
     sizes = f"multiples of {patch} from {LEAST_PATCHES * patch}"
+    fixed = f", with {', '.join(map(str, limits.fixed_blocks))} among them" if limits.fixed_blocks else ""
     return {
         "r": f"1 to {limits.max_compression_factor}",
         "k": f"1 to {limits.max_lora_rank}",
-        "layers": f"0 to {limits.depth - 1}, each once, in ascending order",
+        "layers": f"0 to {limits.depth - 1}, each once, in ascending order{fixed}",
         "image_size": sizes if dynamic else str(limits.image_size),
     }
 
@@ -157,6 +160,9 @@ def _check_depth(options: JobOptions, limits: TeacherLimits) -> Iterator[FieldPr
     layers = list(options.layers or ())
     if layers and (layers != sorted(set(layers)) or layers[-1] >= limits.depth):
         message = f"blocks of a teacher with {limits.depth} blocks are counted from 0"
+        yield FieldProblem("layers", message, allowed_by_teacher(limits)["layers"], layers)
+    elif layers and not set(limits.fixed_blocks) <= set(layers):
+        message = "the first block of each stage changes the resolution and cannot be left out"
         yield FieldProblem("layers", message, allowed_by_teacher(limits)["layers"], layers)
 
 

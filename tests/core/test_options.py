@@ -9,7 +9,7 @@ import wecolora
 from core.broker import celery_config
 from core.catalogue import load_catalogue
 from core.errors import UnknownTeacher, UnsupportedTeacher
-from core.options import JobOptions, TrainingOptions, allowed_values
+from core.options import JobOptions, TrainingOptions, allowed_values, check_against_teacher
 from core.recipes import FILE, check_combinations, complete_options, given_options
 from core.settings import Settings
 from tools.make_engine_options import DOCUMENT, describe_options, dump, with_table
@@ -141,6 +141,17 @@ def test_every_option_has_a_range_in_words_and_a_description():
 
 def test_a_form_may_write_layers_with_commas():
     assert TrainingOptions.model_validate({"layers": "1, 3,5"}).layers == (1, 3, 5)
+
+
+@pytest.mark.parametrize(
+    ("layers", "is_refused"),
+    [([0, 3, 7, 13], False), ([0, 2, 3, 7, 8, 13], False), ([0, 4, 7, 13], True), ([3, 7, 13], True)],
+)
+def test_the_first_block_of_each_stage_of_a_resnet_is_kept_or_the_job_refused(layers, is_refused):
+    limits = load_catalogue().find_teacher("resnet50.a1_in1k").limits()
+    problems = check_against_teacher(JobOptions(k=8, layers=layers), limits)
+    assert [problem.field for problem in problems] == ["layers"] * is_refused
+    assert all("0, 3, 7, 13" in problem.allowed for problem in problems)
 
 
 def test_the_catalogue_finds_teachers_by_name_and_by_architecture():
