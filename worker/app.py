@@ -5,15 +5,19 @@ takes all memory, ends alone, and its memory goes back to the system.
 """
 
 import warnings
+from pathlib import Path
 from typing import Any
 
-from celery import Celery
+from celery import Celery, bootsteps
 from celery.platforms import SecurityWarning  # type: ignore[attr-defined]
-from celery.signals import setup_logging, worker_shutting_down
+from celery.signals import setup_logging, worker_init, worker_shutdown, worker_shutting_down
 
 from core.broker import make_celery
+from core.liveness import BEAT_SECONDS, beat
 from core.logs import configure_logging
+from core.production import refuse_unless_ready
 from core.settings import Settings, get_settings
+from core.tracing import start_tracing
 from worker.runtime import Runtime
 from worker.tasks import register
 
@@ -28,6 +32,15 @@ def create_worker(settings: Settings) -> Celery:
     runtime = Runtime.open(settings, celery)
     register(celery, runtime)
 
+    celery.steps["worker"].add(_liveness(settings.liveness_path))
+
+    @worker_init.connect(weak=False)
+    def begin(**_: Any) -> None:
+        configure_logging(settings)
+        refuse_unless_ready(settings)
+        stop_tracing = start_tracing(settings, "worker")
+        worker_shutdown.connect(lambda **_: stop_tracing(), weak=False)
+
     @worker_shutting_down.connect(weak=False)
     def drain(**_: Any) -> None:
         runtime.draining.set()
@@ -37,6 +50,26 @@ def create_worker(settings: Settings) -> Celery:
         configure_logging(settings)
 
     return celery
+
+
+def _liveness(file: Path | None) -> type[bootsteps.StartStopStep]:
+    """A step of the worker that beats while the worker's timer runs."""
+
+    class Liveness(bootsteps.StartStopStep):
+        requires = ("celery.worker.components:Timer",)
+
+        def __init__(self, parent: Any, **_: Any) -> None:
+            self.repetition: Any = None
+
+        def start(self, parent: Any) -> None:
+            beat(file)
+            self.repetition = parent.timer.call_repeatedly(BEAT_SECONDS, beat, (file,))
+
+        def stop(self, parent: Any) -> None:
+            if self.repetition is not None:
+                self.repetition.cancel()
+
+    return Liveness
 
 
 app = create_worker(get_settings())

@@ -9,10 +9,12 @@ from sqlalchemy.orm import Session
 from core import leases
 from core.errors import StorageUnavailable
 from core.leases import Claim, IngestResult, JobError
+from core.logs import log_context
 from core.principals import SYSTEM
 from core.queries.datasets import get_dataset, list_parts
 from core.quotas import images_left
 from core.states import DatasetState
+from core.tracing import attempt_span
 from worker.dispatcher import announce
 from worker.jobs import remove_older_scratch
 from worker.protocol import IngestSpec, Message, PartRef, ResultMessage
@@ -31,13 +33,17 @@ def ingest_dataset(runtime: Runtime, dataset_id: str) -> None:
     if claim is None:
         log.debug("dataset %s is not to be had", dataset_id)
         return
-    with runtime.database.read() as session:
-        spec = make_spec(session, claim, runtime)
-    remove_older_scratch(spec.scratch)
-    try:
-        supervise(runtime, claim, IngestWork(runtime, claim, spec))
-    finally:
-        shutil.rmtree(spec.scratch, ignore_errors=True)
+    with (
+        log_context(dataset_id=claim.id, attempt=claim.attempt),
+        attempt_span("dataset", claim.id, claim.attempt),
+    ):
+        with runtime.database.read() as session:
+            spec = make_spec(session, claim, runtime)
+        remove_older_scratch(spec.scratch)
+        try:
+            supervise(runtime, claim, IngestWork(runtime, claim, spec))
+        finally:
+            shutil.rmtree(spec.scratch, ignore_errors=True)
     announce(runtime)  # jobs that waited for this dataset need not wait for the dispatcher
 
 

@@ -10,7 +10,9 @@ import threading
 
 from core.broker import send_ingest, send_run_job
 from core.leases import due_datasets, due_jobs, mark_sent, reap_expired, reap_expired_datasets
+from core.liveness import beat
 from core.logs import configure_logging
+from core.production import refuse_unless_ready
 from core.settings import get_settings
 from worker.runtime import DATABASE_TROUBLE, Runtime
 
@@ -55,6 +57,7 @@ def run(runtime: Runtime, stop: threading.Event) -> None:
         try:
             reap(runtime)
             announce(runtime)
+            beat(runtime.settings.liveness_path)
         except DATABASE_TROUBLE as error:
             log.warning("the database does not answer: %s", type(error).__name__)
 
@@ -63,6 +66,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = get_settings()
     configure_logging(settings)
+    refuse_unless_ready(settings)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -15,6 +15,7 @@ from core.broker import send_run_job
 from core.catalogue import ResolvedTeacher
 from core.errors import StorageUnavailable
 from core.leases import Claim, JobError, NewArtifact, NewEvent
+from core.logs import log_context
 from core.options import JobOptions
 from core.principals import SYSTEM
 from core.queries.datasets import get_dataset
@@ -22,6 +23,7 @@ from core.queries.events import append_events
 from core.queries.jobs import get_job
 from core.queries.teachers import find_teacher
 from core.states import EventLevel, EventType, JobState
+from core.tracing import attempt_span, note
 from worker.protocol import (
     CheckpointMessage,
     CheckpointRef,
@@ -53,13 +55,17 @@ def run_next_job(runtime: Runtime) -> None:
     if claim is None:
         log.debug("no job is to be had")
         return
-    with runtime.database.read() as session:
-        spec = make_spec(session, claim, runtime)
-    remove_older_scratch(spec.scratch)
-    try:
-        supervise(runtime, claim, JobWork(runtime, claim, spec))
-    finally:
-        shutil.rmtree(spec.scratch, ignore_errors=True)
+    with (
+        log_context(job_id=claim.id, attempt=claim.attempt),
+        attempt_span("job", claim.id, claim.attempt),
+    ):
+        with runtime.database.read() as session:
+            spec = make_spec(session, claim, runtime)
+        remove_older_scratch(spec.scratch)
+        try:
+            supervise(runtime, claim, JobWork(runtime, claim, spec))
+        finally:
+            shutil.rmtree(spec.scratch, ignore_errors=True)
     # The message of a job that had to wait for this one to end was spent while it waited.
     waiting = runtime.write(lambda s: leases.next_job(s, most))
     if waiting is not None:
@@ -118,6 +124,7 @@ class JobWork:
         """Store a message from the middle of the work."""
         match message:
             case PhaseMessage():
+                note("phase", phase=message.phase.value)
                 self._write(lambda s: leases.set_phase(s, self._claim, message.phase))
             case ProgressMessage():
                 self._write(

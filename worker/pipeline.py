@@ -21,6 +21,7 @@ from wecolora.errors import (
 )
 from worker.childside import Worker
 from worker.fetch import Inputs, fetch_checkpoint
+from worker.gpu import gpu_memory
 from worker.progress import ProgressThrottle
 from worker.protocol import (
     CheckpointMessage,
@@ -282,4 +283,4 @@ def _progress_json(progress: Progress) -> dict[str, Any]:
         "lr": progress.learning_rate,
         "images_per_second": progress.images_per_second,
         "seconds_left": progress.seconds_left,
-    }
+    } | gpu_memory()

@@ -1,0 +1,1 @@
+"""Metrics for Prometheus: router, what the rows say, what this process has answered."""
