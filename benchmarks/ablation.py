@@ -159,8 +159,8 @@ def _run(
         "lora_rank": options.k,
         "seed": seed,
         "few_shot_ratio": options.few_shot_ratio,
-        "precision": options.precision,
         **ROWS[row],
+        **({} if options.precision is None else {"precision": options.precision}),
         **dict(options.set),
     }
     started = time.perf_counter()
@@ -228,7 +228,7 @@ def _markdown(table: dict[str, Any]) -> str:
             _spread((run["token_l1"] for run in group), 3),
             f"{first['trainable_parameters'] / 1e6:.2f}" if "seconds" in first else "",
             f"{first['gmacs']:.3f}" if "seconds" in first else "",
-            _spread((run["seconds"] for run in group), 0) if "seconds" in first else "",
+            _spread((run["seconds"] for run in group if run["seconds"]), 0) if "seconds" in first else "",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -272,7 +272,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--k", type=int, default=16)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--few-shot-ratio", type=float, default=1.0)
-    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--precision", help="of all rows; without it, each recipe's own")
     parser.add_argument("--set", type=_setting, nargs="*", default=[], help="further options: epochs=5")
     parser.add_argument("--validate", action="store_true")
     parser.add_argument("--full", action="store_true")
