@@ -9,7 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import limits
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -132,6 +131,8 @@ class Settings(BaseSettings):
     @classmethod
     def _check_rate_limits(cls, value: str) -> str:
         if value != RATE_LIMITS_OFF:
+            import limits  # a tenth of a second that only a service with limits pays, not every child
+
             limits.parse_many(value)
         return value
 

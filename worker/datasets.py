@@ -1,7 +1,6 @@
 """Run one ingest: claim the dataset, supervise its ingester, write what became of it."""
 
 import logging
-import shutil
 
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
@@ -9,17 +8,14 @@ from sqlalchemy.orm import Session
 from core import leases
 from core.errors import StorageUnavailable
 from core.leases import Claim, IngestResult, JobError
-from core.logs import log_context
 from core.principals import SYSTEM
 from core.queries.datasets import get_dataset, list_parts
 from core.quotas import images_left
 from core.states import DatasetState
-from core.tracing import attempt_span
+from worker.attempt import run_attempt, scratch_folder
 from worker.dispatcher import announce
-from worker.jobs import remove_older_scratch
 from worker.protocol import IngestSpec, Message, PartRef, ResultMessage
 from worker.runtime import Runtime
-from worker.supervisor import supervise
 
 log = logging.getLogger(__name__)
 
@@ -33,17 +29,7 @@ def ingest_dataset(runtime: Runtime, dataset_id: str) -> None:
     if claim is None:
         log.debug("dataset %s is not to be had", dataset_id)
         return
-    with (
-        log_context(dataset_id=claim.id, attempt=claim.attempt),
-        attempt_span("dataset", claim.id, claim.attempt),
-    ):
-        with runtime.database.read() as session:
-            spec = make_spec(session, claim, runtime)
-        remove_older_scratch(spec.scratch)
-        try:
-            supervise(runtime, claim, IngestWork(runtime, claim, spec))
-        finally:
-            shutil.rmtree(spec.scratch, ignore_errors=True)
+    run_attempt(runtime, claim, lambda s: IngestWork(runtime, claim, make_spec(s, claim, runtime)))
     announce(runtime)  # jobs that waited for this dataset need not wait for the dispatcher
 
 
@@ -60,7 +46,7 @@ def make_spec(session: Session, claim: Claim, runtime: Runtime) -> IngestSpec:
         dataset_id=claim.id,
         attempt=claim.attempt,
         parts=parts,
-        scratch=settings.data_dir.resolve() / "scratch" / claim.id / str(claim.attempt),
+        scratch=scratch_folder(runtime, claim),
         max_images=settings.max_dataset_images if left is None else min(left, settings.max_dataset_images),
         max_pixels=settings.max_image_pixels,
         max_bytes=settings.max_dataset_bytes,

@@ -1,10 +1,8 @@
 """Run one job: claim it, supervise its trainer, write what the trainer reports."""
 
 import logging
-import shutil
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -15,7 +13,6 @@ from core.broker import send_run_job
 from core.catalogue import ResolvedTeacher
 from core.errors import StorageUnavailable
 from core.leases import Claim, JobError, NewArtifact, NewEvent
-from core.logs import log_context
 from core.options import JobOptions
 from core.principals import SYSTEM
 from core.queries.datasets import get_dataset
@@ -23,7 +20,8 @@ from core.queries.events import append_events
 from core.queries.jobs import get_job
 from core.queries.teachers import find_teacher
 from core.states import EventLevel, EventType, JobState
-from core.tracing import attempt_span, note
+from core.tracing import note
+from worker.attempt import run_attempt, scratch_folder
 from worker.protocol import (
     CheckpointMessage,
     CheckpointRef,
@@ -36,7 +34,6 @@ from worker.protocol import (
     ResultMessage,
 )
 from worker.runtime import Runtime
-from worker.supervisor import supervise
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -55,28 +52,11 @@ def run_next_job(runtime: Runtime) -> None:
     if claim is None:
         log.debug("no job is to be had")
         return
-    with (
-        log_context(job_id=claim.id, attempt=claim.attempt),
-        attempt_span("job", claim.id, claim.attempt),
-    ):
-        with runtime.database.read() as session:
-            spec = make_spec(session, claim, runtime)
-        remove_older_scratch(spec.scratch)
-        try:
-            supervise(runtime, claim, JobWork(runtime, claim, spec))
-        finally:
-            shutil.rmtree(spec.scratch, ignore_errors=True)
+    run_attempt(runtime, claim, lambda s: JobWork(runtime, claim, make_spec(s, claim, runtime)))
     # The message of a job that had to wait for this one to end was spent while it waited.
     waiting = runtime.write(lambda s: leases.next_job(s, most))
     if waiting is not None:
         send_run_job(runtime.celery, waiting)
-
-
-def remove_older_scratch(scratch: Path) -> None:
-    """Remove what attempts of killed workers left; `scratch` is named by the attempt's number."""
-    for folder in scratch.parent.glob("*"):
-        if folder.name.isdecimal() and int(folder.name) < int(scratch.name):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_spec(session: Session, claim: Claim, runtime: Runtime) -> JobSpec:
@@ -88,7 +68,6 @@ def make_spec(session: Session, claim: Claim, runtime: Runtime) -> JobSpec:
     if options.device == "auto":
         options = options.model_copy(update={"device": settings.device})
     uploaded = find_teacher(session, teacher.teacher_id, SYSTEM) if teacher.teacher_id else None
-    data_dir = settings.data_dir.resolve()
     return JobSpec(
         job_id=job.id,
         attempt=claim.attempt,
@@ -98,8 +77,8 @@ def make_spec(session: Session, claim: Claim, runtime: Runtime) -> JobSpec:
         dataset=_reference(session, job.dataset_id),
         probe=_reference(session, job.probe_dataset_id) if job.probe_dataset_id else None,
         checkpoint=CheckpointRef.model_validate(job.checkpoint) if job.checkpoint else None,
-        scratch=data_dir / "scratch" / job.id / str(claim.attempt),
-        cache=data_dir / "cache",
+        scratch=scratch_folder(runtime, claim),
+        cache=settings.data_dir.resolve() / "cache",
         checkpoint_seconds=settings.checkpoint_seconds,
     )
 

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from wecolora import LabelledSet
 
 _IMAGES_OF_ATTENTION = 8
+# Their features are computed anew for the page: few enough to cost seconds, enough to show the classes.
+_POINTS_OF_MAP = 2000
 _COSTS = ("parameters", "gmacs", "latency_ms", "file_size_bytes")
 
 
@@ -229,6 +231,7 @@ class Pipeline:
                     labelled=labelled,
                     images=tuple(shown),
                     batch_sizes=(),
+                    most_points=_POINTS_OF_MAP,
                     device=config.device,
                     seed=config.seed,
                 ),

@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import text
 
+from api.main import create_app
 from core.principals import Scope
 from tests.api.keys import View, as_owner, make_key, with_key
 from tests.api.rows import queued_job
@@ -189,6 +191,28 @@ def test_without_keys_only_this_machine_is_answered(make_settings):
         with run_api(make_settings(**settings), host="0.0.0.0") as api:
             status = httpx2.get(f"http://{address}:{api.client.base_url.port}/jobs").status_code
             assert status == (401 if "auth" in settings else 200)
+
+
+@pytest.mark.parametrize(
+    ("reached_by", "settings", "status"),
+    [
+        ("192.0.2.7", {}, 403),
+        ("2001:db8::7", {}, 403),
+        ("192.0.2.7", {"insecure_bind": True}, 200),
+        ("192.0.2.7", {"auth": "keys"}, 401),
+        ("127.0.0.1", {}, 200),
+        ("::ffff:127.0.0.1", {}, 200),
+    ],
+)
+def test_the_address_that_a_request_came_in_by_decides(make_settings, reached_by, settings, status):
+    """As the test above, for machines that have no address but loopback: the server's part is played here."""
+    app = create_app(make_settings(**settings))
+
+    async def reached(scope, receive, send):
+        await app(scope | {"server": (reached_by, 8000)}, receive, send)
+
+    with TestClient(reached, base_url="http://localhost") as client:
+        assert client.get("/jobs").status_code == status
 
 
 def _address_of_this_machine():

@@ -53,6 +53,18 @@ def test_a_refit_brings_the_student_nearer_to_the_teacher_in_every_family(family
     assert distance(student, teacher, images) < 0.97 * before  # images that the refit has not seen
 
 
+def test_passes_in_bf16_give_nearly_the_same_refit(teacher):
+    images = batches()[0]
+    students = {precision: copy_weights(teacher, (0, 2, 4)) for precision in ("fp32", "bf16")}
+    copied = distance(students["fp32"], teacher, images)
+    for precision, student in students.items():
+        refit_blocks(student, teacher, batches(), (1, 3, 5), precision=precision)
+    exact, rounded = (distance(student, teacher, images) for student in students.values())
+    assert exact < 0.97 * copied
+    assert exact != rounded, "the passes were not in bf16"
+    assert rounded - exact < 0.1 * (copied - exact)
+
+
 def test_a_group_that_one_linear_layer_explains_is_found_exactly(teacher):
     """The skipped block adds a constant only, which the kept block's bias can add."""
     with torch.no_grad():

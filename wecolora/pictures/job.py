@@ -41,6 +41,7 @@ class PageInputs:
         labelled: read already, instead of both; for the latent spaces alone, no probe is fitted.
         images: files to draw attention over.
         batch_sizes: to measure throughput and memory at; empty leaves that out.
+        most_points: test images in the latent spaces, at most; more are chosen from at random.
         device: to compute on.
         seed: of splits and of t-SNE.
     """
@@ -51,6 +52,7 @@ class PageInputs:
     labelled: LabelledSet | None = None
     images: tuple[Path, ...] = ()
     batch_sizes: tuple[int, ...] = DEFAULT_BATCH_SIZES
+    most_points: int = MOST_POINTS
     device: str = "auto"
     seed: int = 0
 
@@ -193,7 +195,7 @@ def _add_latent_spaces(collected: _Collected, given: PageInputs, models: Mapping
     labelled = given.labelled or _read_labelled(collected, given, models)
     if labelled is None:
         return
-    part = _choice(labelled, given.seed)
+    part = _choice(labelled, given)
     labels, classes = _single_labels(part)
     maps = make_maps(
         {name: extract_features(model, part.images, given.device) for name, model in models.items()},
@@ -237,12 +239,12 @@ def _read_labelled(
     return labelled
 
 
-def _choice(labelled: LabelledSet, seed: int) -> LabelledImages:
-    """The test part, or a random choice of as many images as t-SNE takes, before features are computed."""
-    total = len(labelled.test)
-    if total <= MOST_POINTS:
+def _choice(labelled: LabelledSet, given: PageInputs) -> LabelledImages:
+    """The test part, or a random choice of as many images as are wanted, before features are computed."""
+    total, most = len(labelled.test), min(given.most_points, MOST_POINTS)
+    if total <= most:
         return labelled.test
-    return labelled.test.take(np.sort(np.random.default_rng(seed).permutation(total)[:MOST_POINTS]))
+    return labelled.test.take(np.sort(np.random.default_rng(given.seed).permutation(total)[:most]))
 
 
 def _single_labels(part: LabelledImages) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -66,6 +66,14 @@ def test_labels_to_test_on_alone_give_the_students_latent_space(finished, tmp_pa
     assert len(maps["files"]) == 12
 
 
+def test_no_more_points_than_wanted_are_drawn_and_the_page_says_how_many(finished, tmp_path):
+    labelled = write_classes(tmp_path / "test", count=4)
+    written = write_report_page(finished, PageInputs(test=labelled, most_points=9))
+    maps = json.loads((finished / "pictures" / "tsne.json").read_text())
+    assert (len(maps["files"]), maps["images_found"]) == (9, 12)
+    assert "9 of 12 test images" in read(written.page.read_text())[1]
+
+
 def test_what_cannot_be_used_is_refused_and_no_page_is_written(finished, tmp_path):
     with pytest.raises(errors.NoRun, match="no readable report"):
         write_report_page(tmp_path)
