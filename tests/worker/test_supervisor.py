@@ -16,6 +16,7 @@ from core.queries.jobs import request_cancel
 from core.settings import to_environment
 from core.states import JobState
 from tests.core.rows import add_job, count, get
+from tests.servers import wait_until
 from tests.worker.scripted_child import Script
 from worker.child import ChildProcess
 from worker.jobs import JobWork
@@ -182,8 +183,10 @@ def test_what_the_child_started_ends_with_it(runtime: Runtime) -> None:
     child = start_child(runtime, "orphan", "phase fetching")
     child.wait()
     child.close()
-    members = [path for path in Path("/proc").glob("[0-9]*/stat") if _group_of(path) == child.pid]
-    assert members == []
+    # Killed is not yet gone, on a busy machine.
+    wait_until(
+        lambda: not any(_group_of(path) == child.pid for path in Path("/proc").glob("[0-9]*/stat")), 10
+    )
 
 
 def test_a_child_ends_when_its_worker_is_gone(runtime: Runtime) -> None:
