@@ -11,44 +11,18 @@ import shutil
 import signal
 import sys
 import time
-import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx2
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
-from rich.table import Table
 
 from samples.demo_service import ROOT, RunningService, embedded_service
 from samples.digits import write_digits
-from samples.service_client import Json, ServiceClient, ServiceError
+from wecolora_client import Client, ClientError
+from wecolora_client.show import make_table, watch
 
 TEACHER = "sample-digits"
 DEFAULT_FOLDER = ROOT / "var" / "demo"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: how to find the figure in a model's part of the result, and how to write it."""
-
-    title: str
-    key: str
-    write: Callable[[float], str]
-    is_cost: bool = True
-
-
-ROWS = (
-    Row("linear-probe accuracy", "probe_accuracy", lambda share: f"{share:.1%}", is_cost=False),
-    Row("blocks", "depth", lambda count: f"{count:.0f}"),
-    Row("parameters", "parameters", lambda count: f"{count / 1e6:.3f} M"),
-    Row("GMACs an image", "gmacs", lambda giga: f"{giga:.4f}"),
-    Row("latency, one image", "latency_ms", lambda milliseconds: f"{milliseconds:.2f} ms"),
-    Row("model.safetensors", "file_size_bytes", lambda size: f"{size / 1e6:.2f} MB"),
-)
 
 
 def main() -> int:
@@ -61,7 +35,7 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("\n[yellow]Stopped; nothing is left running.[/]")
         return 130
-    except (ServiceError, httpx2.HTTPError) as error:
+    except ClientError as error:
         console.print(f"[red]The demo failed:[/] {escape(str(error))}")
         return 1
     return 0
@@ -75,11 +49,10 @@ def run_demo(options: argparse.Namespace, console: Console) -> None:
     digits = write_digits(folder / "digits")
     console.print("Starting the service on SQLite, a local folder and an embedded queue …")
     with embedded_service(folder, options.port, options.keep) as service:
-        client = ServiceClient(service.url)
-        try:
+        with Client(service.url) as client:
             console.print(f"It answers at {service.url}; uploading the images …")
-            images = client.upload_folder(digits.unlabelled, "digits, unlabelled")
-            labelled = client.upload_folder(folder / "digits", "digits, labelled", ("train", "test"))
+            images = client.upload(digits.unlabelled, "digits, unlabelled")
+            labelled = client.upload(folder / "digits", "digits, labelled", subfolders=("train", "test"))
             job = client.create_job(
                 name="demo",
                 teacher=TEACHER,
@@ -93,11 +66,9 @@ def run_demo(options: argparse.Namespace, console: Console) -> None:
             )
             for dataset in (images, labelled):
                 read_in = client.wait_for_dataset(dataset)
-                console.print(f"{read_in['name']}: {read_in['image_count']} images")
-            finished = watch(client, job["id"], console)
-            student = fetch_student(client, job["id"], folder / "student")
-        finally:
-            client.close()
+                console.print(f"{read_in.name}: {read_in.image_count} images")
+            finished = watch(client, job.id, console)
+            student = fetch_student(client, job.id, folder / "student")
         console.print(make_table(finished))
         show_student(student, console)
         if options.keep:
@@ -105,69 +76,10 @@ def run_demo(options: argparse.Namespace, console: Console) -> None:
     console.print(f"Done in {time.monotonic() - started:.0f} s.")
 
 
-def watch(client: ServiceClient, job_id: str, console: Console) -> Json:
-    """Show a job's progress until it has succeeded.
-
-    Raises:
-        ServiceError: when it failed or was cancelled.
-    """
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[loss]}"),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("queued", total=None, loss="")
-        for event in client.follow(job_id):
-            data: dict[str, Any] = event["data"]
-            if event["type"] == "metric":
-                # Events say which step it is; how many there will be, the job knows.
-                total = bar.tasks[task].total or _total_steps(client.get_job(job_id))
-                bar.update(task, completed=data["step"], total=total, loss=f"loss {data['loss']:.4f}")
-            elif event["type"] in {"state", "phase"}:
-                bar.update(task, description=data.get("phase") or data["state"])
-    job = client.get_job(job_id)
-    if job["state"] != "succeeded":
-        raise ServiceError(job["error"]["message"] if job["error"] else f"the job was {job['state']}")
-    return job
-
-
-def _total_steps(job: Json) -> int | None:
-    """None between two phases, and while another attempt begins."""
-    progress = job["progress"] or {}
-    return progress.get("total_steps")
-
-
-def make_table(job: Json) -> Table:
-    """Teacher against student, from a job's result."""
-    table = Table(title=f"recipe {job['recipe']}, r = {job['r']}, k = {job['k']}, teacher {TEACHER}")
-    table.add_column("")
-    for title in ("teacher", "student", "student / teacher"):
-        table.add_column(title, justify="right")
-    result = job["result"]
-    teacher = result["teacher"] | {"depth": job["teacher"]["depth"]}
-    student = result["student"] | {"depth": len(result["blocks"])}
-    for row in ROWS:
-        before, after = teacher.get(row.key), student.get(row.key)
-        if before is None or after is None:
-            raise ServiceError(f"the job's result has no {row.key}")
-        change = f"{after / before:.0%}" if row.is_cost else f"{100 * (after - before):+.1f} points"
-        table.add_row(row.title, row.write(before), row.write(after), change)
-    return table
-
-
-def fetch_student(client: ServiceClient, job_id: str, folder: Path) -> Path:
+def fetch_student(client: Client, job_id: str, folder: Path) -> Path:
     """Download and unpack the student, in place of an earlier demo's."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    archive = folder.with_suffix(".zip")
-    client.download(job_id, "student.zip", archive)
-    with zipfile.ZipFile(archive) as members:
-        # The archive's own top folder is ``student``.
-        members.extractall(folder.parent)
-    return folder
+    return client.download_student(job_id, folder)
 
 
 def show_student(folder: Path, console: Console) -> None:

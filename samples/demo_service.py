@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from samples.service_client import ServiceClient, ServiceError
+from wecolora_client import Client, ClientError
 
 ROOT = Path(__file__).parents[1]
 _START_SECONDS = 90
@@ -46,7 +46,7 @@ def embedded_service(parent: Path, port: int | None, keep: bool) -> Iterator[Run
         keep: leave the service and its data when the block ends without an exception.
 
     Raises:
-        ServiceError: when it does not come up; the message ends with its last words.
+        ClientError: when it does not come up; the message ends with its last words.
     """
     parent.mkdir(parents=True, exist_ok=True)
     data_dir = Path(tempfile.mkdtemp(prefix="service-", dir=parent))
@@ -86,17 +86,14 @@ def _environment() -> dict[str, str]:
 
 
 def _wait_until_ready(service: RunningService, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    client = ServiceClient(service.url)
     deadline = time.monotonic() + _START_SECONDS
-    try:
+    with Client(service.url) as client:
         while not client.is_ready():
             if process.poll() is not None:
-                raise ServiceError(f"the service stopped with code {process.returncode}:\n{_last_lines(log)}")
+                raise ClientError(f"the service stopped with code {process.returncode}:\n{_last_lines(log)}")
             if time.monotonic() > deadline:
-                raise ServiceError(f"the service is not up after {_START_SECONDS} s:\n{_last_lines(log)}")
+                raise ClientError(f"the service is not up after {_START_SECONDS} s:\n{_last_lines(log)}")
             time.sleep(0.1)
-    finally:
-        client.close()
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

@@ -1,0 +1,41 @@
+"""Client of a WeCoLoRA service: upload a folder, start a job, follow it, download the student.
+
+from wecolora_client import Client
+
+with Client("http://127.0.0.1:8000") as client:
+    images = client.upload("photos/", name="holiday")
+    job = client.create_job(teacher="vit_base_patch16_224", dataset_id=images, r=2, k=128)
+    job = client.wait_for_job(job.id)
+    client.download_student(job.id, "student")
+"""
+
+from wecolora_client.client import Client
+from wecolora_client.errors import (
+    ClientError,
+    DamagedDownload,
+    DatasetFailed,
+    JobFailed,
+    NothingToUpload,
+    ServiceError,
+    Unreachable,
+)
+from wecolora_client.models import Artifact, Dataset, Event, Failure, Job, Part
+from wecolora_client.uploads import UploadProgress
+
+__all__ = [
+    "Artifact",
+    "Client",
+    "ClientError",
+    "DamagedDownload",
+    "Dataset",
+    "DatasetFailed",
+    "Event",
+    "Failure",
+    "Job",
+    "JobFailed",
+    "NothingToUpload",
+    "Part",
+    "ServiceError",
+    "Unreachable",
+    "UploadProgress",
+]

@@ -1,0 +1,125 @@
+"""HTTP with patience: a key on every request, problem documents as exceptions, retries where they do no harm."""
+
+import ipaddress
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import httpx2
+import stamina
+from pydantic import ValidationError
+
+from wecolora_client.errors import ServiceError, Unreachable
+from wecolora_client.models import Problem
+
+T = TypeVar("T")
+
+_TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
+_BUSY = frozenset({429, 502, 503, 504})
+_LONGEST_WAIT_SECONDS = 60.0
+
+
+class Transport:
+    """One service.
+
+    Args:
+        url: where it answers.
+        key: of the API, where the service asks for one.
+        patience_seconds: how long a request that the service cannot answer now is tried again.
+    """
+
+    def __init__(self, url: str, key: str | None, patience_seconds: float) -> None:
+        self.url = url.rstrip("/")
+        self.patience_seconds = patience_seconds
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        # A service on this machine is not asked through a proxy of the environment.
+        proxies = not _is_this_machine(httpx2.URL(self.url).host)
+        self._http = httpx2.Client(base_url=self.url, timeout=_TIMEOUT, headers=headers, trust_env=proxies)
+
+    def close(self) -> None:
+        """Drop the connections."""
+        self._http.close()
+
+    def call(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
+        """One request, tried again until `patience_seconds` are over.
+
+        A POST is sent under one Idempotency-Key, and not again once it may have arrived.
+
+        Raises:
+            ServiceError: the service refuses it.
+            Unreachable: it does not answer.
+        """
+        if method == "POST":
+            arguments["headers"] = {"Idempotency-Key": str(uuid.uuid4()), **arguments.get("headers", {})}
+
+        def once() -> httpx2.Response:
+            response = self._http.request(method, path, **arguments)
+            raise_for_problem(response)
+            return response
+
+        return self.retry(once, may_repeat=method != "POST")
+
+    def retry(self, action: Callable[[], T], *, may_repeat: bool = True) -> T:
+        """Do something until it works, the service refuses it, or patience ends.
+
+        Args:
+            action: sends its requests anew every time.
+            may_repeat: False where the service must not get the request twice.
+
+        Raises:
+            ServiceError: the service refuses it.
+            Unreachable: it does not answer.
+        """
+
+        def is_worth_another_try(error: Exception) -> bool | float:
+            if isinstance(error, ServiceError) and error.problem.status in _BUSY:
+                return min(error.retry_after_seconds or 1.0, _LONGEST_WAIT_SECONDS)
+            return isinstance(error, httpx2.TransportError if may_repeat else httpx2.ConnectError)
+
+        try:
+            for attempt in stamina.retry_context(
+                on=is_worth_another_try, attempts=None, timeout=self.patience_seconds
+            ):
+                with attempt:
+                    return action()
+        except httpx2.TransportError as error:
+            raise Unreachable(self.url, str(error)) from error
+        raise AssertionError("the last attempt returns or raises")
+
+    @contextmanager
+    def stream(self, method: str, path: str, **arguments: Any) -> Iterator[httpx2.Response]:
+        """An answer that is read as it arrives; not tried again.
+
+        Raises:
+            ServiceError: the service refuses it.
+        """
+        with self._http.stream(method, path, **arguments) as response:
+            raise_for_problem(response)
+            yield response
+
+
+def raise_for_problem(response: httpx2.Response) -> None:
+    """Turn a problem document into a `ServiceError`.
+
+    Raises:
+        ServiceError: when the answer is not a success.
+    """
+    if response.is_success:
+        return
+    response.read()
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:  # from a proxy in between, say
+        problem = Problem(status=response.status_code, title=response.reason_phrase)
+    seconds = response.headers.get("retry-after", "")
+    raise ServiceError(problem, float(seconds) if seconds.isdecimal() else None)
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,130 @@
+"""Parts of an upload, sent in parallel; what has arrived is not sent again."""
+
+import base64
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from wecolora_client.models import Part
+from wecolora_client.packing import Content, PartPlan
+from wecolora_client.transport import Transport
+
+_CHUNK_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class UploadProgress:
+    """How far an upload is.
+
+    Attributes:
+        parts_done: that the service has.
+        parts: in all.
+        bytes_done: of the files, those of unfinished parts included.
+        size_bytes: of the files in all.
+    """
+
+    parts_done: int
+    parts: int
+    bytes_done: int
+    size_bytes: int
+
+
+class Upload:
+    """The parts of one dataset.
+
+    Args:
+        transport: to the service.
+        dataset_id: that is being uploaded.
+        plans: all parts.
+        on_progress: called now and then, one call at a time.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        dataset_id: str,
+        plans: Sequence[PartPlan],
+        on_progress: Callable[[UploadProgress], None],
+    ) -> None:
+        self._transport = transport
+        self._dataset_id = dataset_id
+        self._plans = plans
+        self._on_progress = on_progress
+        self._lock = threading.Lock()
+        self._sent = {plan.number: 0 for plan in plans}
+        self._done: set[int] = set()
+        self._stopped = threading.Event()
+
+    def send(self, arrived: Mapping[int, Part], parallel: int) -> list[dict[str, object]]:
+        """Send what the service lacks.
+
+        Args:
+            arrived: parts that it has, by number; those that are other files by now are sent again.
+            parallel: parts at a time.
+
+        Returns:
+            ``{"number", "sha256"}`` of every part, for the completion.
+
+        Raises:
+            ServiceError, Unreachable: of the first part that could not be sent; the others are not begun.
+        """
+        pool = ThreadPoolExecutor(parallel, thread_name_prefix="upload")
+        try:
+            sending = [pool.submit(self._send_part, plan, arrived.get(plan.number)) for plan in self._plans]
+            wait(sending, return_when=FIRST_EXCEPTION)
+            for each in sending:
+                if each.done() and (error := each.exception()) is not None:
+                    raise error
+            digests = [each.result() for each in sending]
+        finally:
+            self._stopped.set()
+            pool.shutdown(cancel_futures=True)
+        return [
+            {"number": plan.number, "sha256": digest}
+            for plan, digest in zip(self._plans, digests, strict=True)
+        ]
+
+    def _send_part(self, plan: PartPlan, arrived: Part | None) -> str:
+        with plan.open() as content:
+            digest = hashlib.file_digest(content, "sha256")
+            size_bytes = content.tell()
+            if arrived is None or arrived.sha256 != digest.hexdigest():
+                self._transport.retry(lambda: self._put(plan, content, size_bytes, digest.digest()))
+        self._report(plan, plan.size_bytes, is_done=True)
+        return digest.hexdigest()
+
+    def _put(self, plan: PartPlan, content: Content, size_bytes: int, digest: bytes) -> None:
+        self._check_stopped()
+        content.seek(0)
+        path = f"/datasets/{self._dataset_id}/parts/{plan.number}"
+        headers = {
+            "Content-Length": str(size_bytes),
+            "Content-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
+        }
+        body = self._read(plan, content)
+        with self._transport.stream(
+            "PUT", path, params={"filename": plan.filename}, headers=headers, content=body
+        ) as response:
+            response.read()
+
+    def _read(self, plan: PartPlan, content: Content) -> Iterator[bytes]:
+        while chunk := content.read(_CHUNK_BYTES):
+            self._check_stopped()
+            yield chunk
+            self._report(plan, min(content.tell(), plan.size_bytes))
+
+    def _check_stopped(self) -> None:
+        if self._stopped.is_set():
+            raise InterruptedError("another part could not be sent")
+
+    def _report(self, plan: PartPlan, sent_bytes: int, *, is_done: bool = False) -> None:
+        with self._lock:
+            self._sent[plan.number] = sent_bytes
+            if is_done:
+                self._done.add(plan.number)
+            total = sum(each.size_bytes for each in self._plans)
+            self._on_progress(
+                UploadProgress(len(self._done), len(self._plans), sum(self._sent.values()), total)
+            )
