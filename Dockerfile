@@ -26,6 +26,17 @@ FROM service-packages AS trainer-packages
 RUN python tools/list_requirements.py engine service tracing > requirements.txt \
     && /venv/bin/pip install --no-cache-dir --constraint constraints.txt --requirement requirements.txt
 
+# Node comes from a Python package, the same one that ./run build takes.
+FROM base AS dashboard
+WORKDIR /build
+COPY pyproject.toml constraints.txt ./
+COPY tools/list_requirements.py tools/dashboard.py tools/
+RUN python -m venv /venv \
+    && python tools/list_requirements.py dashboard > requirements.txt \
+    && /venv/bin/pip install --no-cache-dir --constraint constraints.txt --requirement requirements.txt
+COPY frontend frontend
+RUN /venv/bin/python tools/dashboard.py build
+
 FROM base AS code
 WORKDIR /app
 COPY alembic.ini LICENSE ./
@@ -35,6 +46,7 @@ COPY api api
 COPY worker worker
 COPY wecolora wecolora
 COPY samples/digits_teacher samples/digits_teacher
+COPY --from=dashboard /build/frontend/dist frontend/dist
 ENV PATH=/venv/bin:${PATH} \
     PYTHONPATH=/app \
     HOME=/data \

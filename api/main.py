@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,6 +14,7 @@ from starlette.types import Scope
 
 from api import problems
 from api.audit.router import router as audit
+from api.dashboard.serving import BUILT, make_dashboard
 from api.datasets.router import router as datasets
 from api.guards import RequestGuard, SecurityHeaders
 from api.health.router import router as health
@@ -39,8 +41,8 @@ DESCRIPTION = (
 log = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """An application with its own resources, opened when it starts."""
+def create_app(settings: Settings | None = None, dashboard: Path = BUILT) -> FastAPI:
+    """An application with its own resources, opened when it starts; `dashboard` is the folder of the built one."""
     chosen = settings or get_settings()
 
     @asynccontextmanager
@@ -76,7 +78,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestLog, metrics=app.state.request_metrics)
     for router in (datasets, jobs, teachers, owners, keys, audit, health, metrics):
         app.include_router(router)
-    app.add_api_route("/", _to_docs, include_in_schema=False)
+    app.add_api_route("/", _to_dashboard, include_in_schema=False)
+    app.mount("/dashboard", make_dashboard(dashboard))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -86,8 +89,8 @@ def _is_probe(scope: Scope) -> bool:
     return scope["path"] in ("/healthz", "/readyz", "/metrics")
 
 
-async def _to_docs() -> RedirectResponse:
-    return RedirectResponse("/docs", 307)
+async def _to_dashboard() -> RedirectResponse:
+    return RedirectResponse("/dashboard/", 307)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

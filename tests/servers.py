@@ -18,6 +18,7 @@ import httpx2
 import psycopg
 import uvicorn
 
+from api.dashboard.serving import BUILT
 from api.main import create_app
 from api.resources import Resources
 from core import migrate
@@ -61,9 +62,9 @@ class Api:
 
 
 @contextlib.contextmanager
-def run_api(settings: Settings, host: str = "127.0.0.1") -> Iterator[Api]:
+def run_api(settings: Settings, host: str = "127.0.0.1", dashboard: Path = BUILT) -> Iterator[Api]:
     """The API on a real socket, in a thread of this process."""
-    app = create_app(settings)
+    app = create_app(settings, dashboard)
     config = uvicorn.Config(app, host=host, port=0, log_level="warning", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

@@ -7,7 +7,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMANDS = ("demo", "serve", "client", "migrate", "secrets", "admin", "test", "lint", "bench", "cli", "lock")
+COMMANDS = (
+    "demo",
+    "serve",
+    "client",
+    "build",
+    "types",
+    "migrate",
+    "secrets",
+    "admin",
+    "test",
+    "lint",
+    "bench",
+    "cli",
+    "lock",
+)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

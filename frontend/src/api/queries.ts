@@ -1,0 +1,106 @@
+import { keepPreviousData, QueryCache, QueryClient, queryOptions } from "@tanstack/react-query";
+import { api, bodyOf, type DatasetState, type JobState } from "./client";
+import { ApiError, isPassing } from "./errors";
+import type { DatasetReport } from "./report";
+import { fetchDatasetReport } from "./report";
+
+export const PAGE_SIZE = 50;
+const LIVE_MS = 1000;
+const LIST_MS = 3000;
+
+export const queryClient = new QueryClient({
+  queryCache: new QueryCache({
+    onError: (error) => {
+      // A key that was revoked meanwhile: who asks is to be found out again.
+      if (error instanceof ApiError && error.status === 401) {
+        void queryClient.invalidateQueries({ queryKey: ["me"] });
+      }
+    },
+  }),
+  defaultOptions: {
+    queries: {
+      staleTime: 1000,
+      retry: (count, error) => isPassing(error) && count < 3,
+      retryDelay: (count, error) =>
+        1000 * (error instanceof ApiError ? (error.retryAfterSeconds ?? 2 ** count) : 2 ** count),
+      // A server on this machine is reached without a network.
+      networkMode: "always",
+    },
+    mutations: { networkMode: "always" },
+  },
+});
+
+export const ENDED: ReadonlySet<JobState> = new Set(["succeeded", "failed", "cancelled"]);
+export const SETTLED: ReadonlySet<DatasetState> = new Set(["ready", "failed"]);
+
+export const meQuery = queryOptions({
+  queryKey: ["me"],
+  queryFn: ({ signal }) => bodyOf(api.GET("/me", { signal })),
+  retry: (_count, error) => isPassing(error),
+});
+
+export interface ListPage<State> {
+  cursor?: string | undefined;
+  state?: State | undefined;
+}
+
+export const jobsQuery = (page: ListPage<JobState>) =>
+  queryOptions({
+    queryKey: ["jobs", page],
+    queryFn: ({ signal }) =>
+      bodyOf(api.GET("/jobs", { params: { query: { limit: PAGE_SIZE, ...page } }, signal })),
+    placeholderData: keepPreviousData,
+    refetchInterval: LIST_MS,
+  });
+
+export const jobQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["jobs", id],
+    queryFn: ({ signal }) => bodyOf(api.GET("/jobs/{job_id}", { params: { path: { job_id: id } }, signal })),
+    refetchInterval: ({ state }) => (state.data && ENDED.has(state.data.state) ? false : LIVE_MS),
+  });
+
+export const artifactsQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["jobs", id, "artifacts"],
+    queryFn: ({ signal }) =>
+      bodyOf(api.GET("/jobs/{job_id}/artifacts", { params: { path: { job_id: id } }, signal })),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+
+export const datasetsQuery = (page: ListPage<DatasetState>) =>
+  queryOptions({
+    queryKey: ["datasets", page],
+    queryFn: ({ signal }) =>
+      bodyOf(api.GET("/datasets", { params: { query: { limit: PAGE_SIZE, ...page } }, signal })),
+    placeholderData: keepPreviousData,
+    refetchInterval: LIST_MS,
+  });
+
+export const datasetQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["datasets", id],
+    queryFn: ({ signal }) =>
+      bodyOf(api.GET("/datasets/{dataset_id}", { params: { path: { dataset_id: id } }, signal })),
+    refetchInterval: ({ state }) => (state.data && SETTLED.has(state.data.state) ? false : LIVE_MS),
+  });
+
+export const partsQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["datasets", id, "parts"],
+    queryFn: ({ signal }) =>
+      bodyOf(api.GET("/datasets/{dataset_id}/parts", { params: { path: { dataset_id: id } }, signal })),
+  });
+
+export const datasetReportQuery = (id: string) =>
+  queryOptions<DatasetReport>({
+    queryKey: ["datasets", id, "report"],
+    queryFn: ({ signal }) => fetchDatasetReport(id, signal),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+
+export const teachersQuery = queryOptions({
+  queryKey: ["teachers"],
+  queryFn: ({ signal }) => bodyOf(api.GET("/teachers", { signal })),
+  staleTime: 60_000,
+});

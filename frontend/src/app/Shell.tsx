@@ -1,0 +1,89 @@
+import {
+  ActionIcon,
+  AppShell,
+  Group,
+  Text,
+  useComputedColorScheme,
+  useMantineColorScheme,
+} from "@mantine/core";
+import { IconMoon, IconPlus, IconSun } from "@tabler/icons-react";
+import { Outlet } from "@tanstack/react-router";
+import { ConnectionBanner } from "@/app/ConnectionBanner";
+import { KeyGate } from "@/app/KeyGate";
+import { LinkAnchor, LinkButton } from "@/common/links";
+import { DropTarget } from "@/datasets/DropTarget";
+import { UploadBar } from "@/datasets/UploadBar";
+import icon from "@/icon.svg";
+
+/** What surrounds every page. A folder can be dropped on any of them. */
+export function Shell() {
+  return (
+    <AppShell header={{ height: "3.5rem" }} padding={{ base: "sm", sm: "lg" }}>
+      <a className="skip-link" href="#content">
+        Skip to the content
+      </a>
+      <AppShell.Header>
+        <Group h="100%" px={{ base: "sm", sm: "lg" }} justify="space-between" wrap="nowrap" gap="xs">
+          <Group component="nav" aria-label="Main" gap="md" wrap="nowrap">
+            <LinkAnchor to="/" underline="never" c="inherit" aria-label="WeCoLoRA, start">
+              <Group gap="xs" wrap="nowrap">
+                <img src={icon} alt="" width={22} height={22} />
+                <Text fw={700} visibleFrom="sm">
+                  WeCoLoRA
+                </Text>
+              </Group>
+            </LinkAnchor>
+            <NavLink to="/jobs">Jobs</NavLink>
+            <NavLink to="/datasets">Datasets</NavLink>
+          </Group>
+          <Group gap="xs" wrap="nowrap">
+            <LinkButton to="/jobs/new" size="sm" leftSection={<IconPlus size={16} />}>
+              New job
+            </LinkButton>
+            <SchemeSwitch />
+          </Group>
+        </Group>
+      </AppShell.Header>
+      <AppShell.Main id="content" tabIndex={-1}>
+        <div className="page">
+          <ConnectionBanner />
+          <KeyGate>
+            <Outlet />
+            <DropTarget />
+          </KeyGate>
+        </div>
+      </AppShell.Main>
+      <UploadBar />
+    </AppShell>
+  );
+}
+
+function NavLink({ to, children }: { to: "/jobs" | "/datasets"; children: string }) {
+  return (
+    <LinkAnchor
+      to={to}
+      c="inherit"
+      underline="hover"
+      activeProps={{ style: { fontWeight: 700 } }}
+      activeOptions={{ includeSearch: false }}
+    >
+      {children}
+    </LinkAnchor>
+  );
+}
+
+function SchemeSwitch() {
+  const { setColorScheme } = useMantineColorScheme();
+  const other = useComputedColorScheme("light") === "light" ? "dark" : "light";
+  const Icon = other === "dark" ? IconMoon : IconSun;
+  return (
+    <ActionIcon
+      variant="default"
+      size="lg"
+      aria-label={`Use ${other} colours`}
+      onClick={() => setColorScheme(other)}
+    >
+      <Icon size={18} />
+    </ActionIcon>
+  );
+}

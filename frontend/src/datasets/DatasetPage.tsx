@@ -1,0 +1,218 @@
+import { Alert, Group, Loader, Paper, SimpleGrid, Stack, Table, Text, Title } from "@mantine/core";
+import { IconAlertTriangle } from "@tabler/icons-react";
+import { useQuery } from "@tanstack/react-query";
+import { getRouteApi } from "@tanstack/react-router";
+import type { Dataset } from "@/api/client";
+import { datasetQuery, datasetReportQuery, partsQuery } from "@/api/queries";
+import type { DatasetReport, SizeRange, SkippedFile } from "@/api/report";
+import { ErrorNote } from "@/common/ErrorNote";
+import { formatBytes, formatCount, formatMoment } from "@/common/format";
+import { Loading } from "@/common/Loading";
+import { LinkButton } from "@/common/links";
+import { Section } from "@/common/Section";
+import { StateBadge } from "@/common/StateBadge";
+import { usePageTitle } from "@/common/usePageTitle";
+import { UploadButtons } from "./UploadButtons";
+import { isActive, useUploads } from "./upload/uploads";
+
+const route = getRouteApi("/datasets/$datasetId");
+
+export function DatasetPage() {
+  const { datasetId } = route.useParams();
+  const dataset = useQuery(datasetQuery(datasetId));
+  usePageTitle(dataset.data?.name ?? datasetId);
+  if (dataset.data !== undefined) return <DatasetView dataset={dataset.data} />;
+  if (dataset.error) return <ErrorNote error={dataset.error} />;
+  return <Loading what="the dataset" />;
+}
+
+function DatasetView({ dataset }: { dataset: Dataset }) {
+  return (
+    <Stack gap="lg">
+      <Stack gap="xs">
+        <Group justify="space-between">
+          <Group gap="sm">
+            <Title order={1}>{dataset.name}</Title>
+            <StateBadge state={dataset.state} />
+          </Group>
+          {(dataset.state === "ready" || dataset.state === "ingesting") && (
+            <LinkButton to="/jobs/new" search={{ dataset: dataset.id }}>
+              New job on these images
+            </LinkButton>
+          )}
+        </Group>
+        <Text size="sm" c="dimmed" className="wrap">
+          <span className="mono">{dataset.id}</span> · created {formatMoment(dataset.created_at)}
+        </Text>
+      </Stack>
+      <DatasetBody dataset={dataset} />
+    </Stack>
+  );
+}
+
+function DatasetBody({ dataset }: { dataset: Dataset }) {
+  switch (dataset.state) {
+    case "uploading":
+      return <Interrupted dataset={dataset} />;
+    case "ingesting":
+      return (
+        <Paper withBorder p="md" role="status">
+          <Group gap="sm">
+            <Loader size="sm" />
+            <Text>
+              The service unpacks the upload, decodes every image once, and leaves out what cannot be read. A
+              job may be started already: it waits for the images.
+            </Text>
+          </Group>
+        </Paper>
+      );
+    case "failed":
+      return (
+        <Alert
+          color="red"
+          icon={<IconAlertTriangle />}
+          title={`The upload was refused: ${dataset.error?.code}`}
+        >
+          <Text className="wrap">{dataset.error?.message}</Text>
+          <Text size="sm" mt="xs">
+            Mend it and drop the images again: a new dataset takes this one’s place.
+          </Text>
+        </Alert>
+      );
+    case "ready":
+      return <Ready dataset={dataset} />;
+    default:
+      return dataset.state satisfies never;
+  }
+}
+
+/** A dataset whose upload is under way in this tab, or was interrupted. */
+function Interrupted({ dataset }: { dataset: Dataset }) {
+  const parts = useQuery(partsQuery(dataset.id));
+  const isUnderWay = useUploads().some((upload) => upload.datasetId === dataset.id && isActive(upload));
+  if (isUnderWay) return <Text>The upload is under way in this tab; see below.</Text>;
+  const arrived = parts.data?.data ?? [];
+  return (
+    <Paper withBorder p="md">
+      <Stack gap="sm">
+        <Title order={2}>This upload is not complete</Title>
+        <Text>
+          {formatCount(arrived.length)} parts have arrived,{" "}
+          {formatBytes(arrived.reduce((sum, part) => sum + part.size_bytes, 0))}. It may be under way in
+          another tab or program. If it was interrupted, drop the same folder here, or choose it: only what is
+          missing is sent.
+        </Text>
+        <UploadButtons />
+        {parts.error && <ErrorNote error={parts.error} />}
+      </Stack>
+    </Paper>
+  );
+}
+
+function Ready({ dataset }: { dataset: Dataset }) {
+  const report = useQuery(datasetReportQuery(dataset.id));
+  return (
+    <>
+      <SimpleGrid cols={{ base: 2, sm: 3, lg: 6 }}>
+        <Figure name="Images">{formatCount(dataset.image_count)}</Figure>
+        <Figure name="Size">{formatBytes(dataset.size_bytes)}</Figure>
+        <Figure name="Left out">{formatCount(dataset.skipped_count)}</Figure>
+        <Figure name="Duplicates dropped">{formatCount(dataset.duplicate_count)}</Figure>
+        <Figure name="Width, pixels">{rangeOf(report.data?.width)}</Figure>
+        <Figure name="Height, pixels">{rangeOf(report.data?.height)}</Figure>
+      </SimpleGrid>
+      {report.error && <ErrorNote error={report.error} />}
+      {dataset.class_names && <Classes names={dataset.class_names} splits={report.data?.splits ?? null} />}
+      {report.data && <LeftOut report={report.data} />}
+    </>
+  );
+}
+
+function Figure({ name, children }: { name: string; children: React.ReactNode }) {
+  return (
+    <Paper withBorder p="sm">
+      <Text size="sm" c="dimmed">
+        {name}
+      </Text>
+      <Text fw={650} size="lg">
+        {children}
+      </Text>
+    </Paper>
+  );
+}
+
+function rangeOf(range: SizeRange | undefined): string {
+  if (range === undefined) return "–";
+  return range.min === range.max ? `${range.min}` : `${range.min} to ${range.max}, median ${range.median}`;
+}
+
+function Classes({ names, splits }: { names: string[]; splits: DatasetReport["splits"] }) {
+  const parts = Object.entries(splits ?? {}).map(
+    ([split, count]) => `${split}: ${formatCount(count)} images`,
+  );
+  return (
+    <Section title={`${names.length} classes`}>
+      <Text>
+        Read from the folders, so that this dataset can be a job’s probe.
+        {parts.length > 0 && ` ${parts.join(", ")}.`}
+      </Text>
+      <Text size="sm" className="wrap">
+        {names.join(", ")}
+      </Text>
+    </Section>
+  );
+}
+
+function LeftOut({ report }: { report: DatasetReport }) {
+  return (
+    <>
+      <FileList
+        title="Files left out"
+        files={report.skipped}
+        count={report.skipped_count}
+        none="Every file could be read as an image."
+      />
+      {report.duplicate_count > 0 && (
+        <FileList title="Duplicates" files={report.duplicates} count={report.duplicate_count} none="" />
+      )}
+    </>
+  );
+}
+
+interface FileListProps {
+  title: string;
+  files: SkippedFile[];
+  count: number;
+  none: string;
+}
+
+function FileList({ title, files, count, none }: FileListProps) {
+  return (
+    <Section title={title}>
+      {count === 0 && <Text c="dimmed">{none}</Text>}
+      {count > files.length && (
+        <Text size="sm" c="dimmed">
+          The first {formatCount(files.length)} of {formatCount(count)}.
+        </Text>
+      )}
+      {count > 0 && (
+        <Table verticalSpacing={4} aria-label={title}>
+          <Table.Thead>
+            <Table.Tr>
+              <Table.Th>File</Table.Th>
+              <Table.Th>Reason</Table.Th>
+            </Table.Tr>
+          </Table.Thead>
+          <Table.Tbody>
+            {files.map((file) => (
+              <Table.Tr key={file.path}>
+                <Table.Td className="mono wrap">{file.path}</Table.Td>
+                <Table.Td className="wrap">{file.reason}</Table.Td>
+              </Table.Tr>
+            ))}
+          </Table.Tbody>
+        </Table>
+      )}
+    </Section>
+  );
+}

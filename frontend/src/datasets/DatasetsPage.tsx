@@ -1,0 +1,127 @@
+import { Group, Select, Stack, Table, Text, Title } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { getRouteApi, Link } from "@tanstack/react-router";
+import type { Dataset, DatasetState } from "@/api/client";
+import { datasetsQuery } from "@/api/queries";
+import { EmptyState } from "@/common/EmptyState";
+import { ErrorNote } from "@/common/ErrorNote";
+import { formatAge, formatBytes, formatCount, formatMoment } from "@/common/format";
+import { Loading } from "@/common/Loading";
+import { Pager } from "@/common/Pager";
+import { StateBadge } from "@/common/StateBadge";
+import { useNow } from "@/common/useNow";
+import { usePageTitle } from "@/common/usePageTitle";
+import { UploadButtons } from "./UploadButtons";
+
+const route = getRouteApi("/datasets");
+const STATES: DatasetState[] = ["uploading", "ingesting", "ready", "failed"];
+
+export function DatasetsPage() {
+  usePageTitle("Datasets");
+  const search = route.useSearch();
+  const navigate = route.useNavigate();
+  const datasets = useQuery(datasetsQuery(search));
+  return (
+    <Stack gap="md">
+      <Group justify="space-between" align="flex-end">
+        <Title order={1}>Datasets</Title>
+        <Group gap="xs">
+          <UploadButtons />
+          <Select
+            aria-label="State"
+            placeholder="All states"
+            data={STATES}
+            clearable
+            clearButtonProps={{ "aria-label": "Show all states" }}
+            value={search.state ?? null}
+            onChange={(state) => navigate({ search: state ? { state: state as DatasetState } : {} })}
+            w="11rem"
+          />
+        </Group>
+      </Group>
+      {datasets.error && <ErrorNote error={datasets.error} />}
+      {datasets.isPending && <Loading what="the datasets" />}
+      {datasets.data?.data.length === 0 &&
+        (search.state ? <Text>No dataset is in this state.</Text> : <NoDatasets />)}
+      {datasets.data !== undefined && datasets.data.data.length > 0 && (
+        <>
+          <Text size="sm" c="dimmed">
+            Drop images, a folder of them, or archives anywhere on the page to make another one.
+          </Text>
+          <DatasetTable datasets={datasets.data.data} />
+          <Pager
+            isFirst={search.cursor === undefined}
+            next={datasets.data.next_cursor}
+            onMove={(cursor) =>
+              navigate({
+                search: { ...(search.state && { state: search.state }), ...(cursor && { cursor }) },
+              })
+            }
+          />
+        </>
+      )}
+    </Stack>
+  );
+}
+
+function DatasetTable({ datasets }: { datasets: Dataset[] }) {
+  const now = useNow(1000);
+  return (
+    <Table.ScrollContainer minWidth="40rem" scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
+      <Table highlightOnHover verticalSpacing="xs" aria-label="Datasets, newest first">
+        <Table.Thead>
+          <Table.Tr>
+            <Table.Th>Dataset</Table.Th>
+            <Table.Th>State</Table.Th>
+            <Table.Th ta="right">Images</Table.Th>
+            <Table.Th ta="right">Left out</Table.Th>
+            <Table.Th ta="right">Classes</Table.Th>
+            <Table.Th ta="right">Size</Table.Th>
+            <Table.Th>Created</Table.Th>
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {datasets.map((dataset) => (
+            <Table.Tr key={dataset.id}>
+              <Table.Td maw="20rem" className="cut">
+                <Link to="/datasets/$datasetId" params={{ datasetId: dataset.id }} className="row-link">
+                  {dataset.name}
+                </Link>
+              </Table.Td>
+              <Table.Td>
+                <StateBadge state={dataset.state} />
+              </Table.Td>
+              <Table.Td ta="right">{formatCount(dataset.image_count)}</Table.Td>
+              <Table.Td ta="right">{formatCount(dataset.skipped_count)}</Table.Td>
+              <Table.Td ta="right">{formatCount(dataset.class_names?.length)}</Table.Td>
+              <Table.Td ta="right">{formatBytes(dataset.size_bytes)}</Table.Td>
+              <Table.Td title={formatMoment(dataset.created_at)}>
+                {formatAge(dataset.created_at, now)}
+              </Table.Td>
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+    </Table.ScrollContainer>
+  );
+}
+
+function NoDatasets() {
+  return (
+    <EmptyState title="No images yet">
+      <Text>
+        Drop a folder of images anywhere on this page, or archives (zip, tar, tar.gz), or thousands of files
+        at once. A few hundred unlabelled images are enough to distil a student; 100,000 are fine, too.
+      </Text>
+      <Text>
+        They are packed into parts and sent side by side. An upload can be paused, and goes on where it was
+        when you drop the same folder again, also after the tab was closed. What cannot be read as an image is
+        left out and named, with the reason.
+      </Text>
+      <Text>
+        For a probe, which measures how good the student is, images lie in one folder a class, such as{" "}
+        <span className="mono">train/cat/1.jpg</span>.
+      </Text>
+    </EmptyState>
+  );
+}

@@ -1,0 +1,128 @@
+import { Badge, Group, Stack, Text, Title } from "@mantine/core";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { getRouteApi } from "@tanstack/react-router";
+import { useEffect } from "react";
+import { api, bodyOf, type Job } from "@/api/client";
+import { ENDED, jobQuery } from "@/api/queries";
+import { ConfirmButton } from "@/common/ConfirmButton";
+import { ErrorNote } from "@/common/ErrorNote";
+import { formatMoment } from "@/common/format";
+import { Loading } from "@/common/Loading";
+import { LinkAnchor, LinkButton } from "@/common/links";
+import { Section } from "@/common/Section";
+import { StateBadge } from "@/common/StateBadge";
+import { usePageTitle } from "@/common/usePageTitle";
+import { EventList } from "./EventList";
+import type { StreamState } from "./eventLog";
+import { Failure } from "./Failure";
+import { OptionTable } from "./OptionTable";
+import { PhaseList } from "./PhaseList";
+import { RunningProgress } from "./RunningProgress";
+import { StudentFiles } from "./StudentFiles";
+import { TeacherBesideStudent } from "./TeacherBesideStudent";
+import { TrainingCurves } from "./TrainingCurves";
+import { useEventLog } from "./useEventLog";
+
+const route = getRouteApi("/jobs/$jobId");
+
+export function JobPage() {
+  const { jobId } = route.useParams();
+  const job = useQuery(jobQuery(jobId));
+  usePageTitle(job.data?.name ?? jobId);
+  if (job.data !== undefined) return <JobView key={jobId} job={job.data} />;
+  if (job.error) return <ErrorNote error={job.error} />;
+  return <Loading what="the job" />;
+}
+
+function JobView({ job }: { job: Job }) {
+  const told = useEventLog(job.id);
+  const queryClient = useQueryClient();
+  // The row is what counts; an event only says that it has changed.
+  useEffect(() => {
+    if (told.changes > 0) void queryClient.invalidateQueries({ queryKey: ["jobs", job.id] });
+  }, [told.changes, job.id, queryClient]);
+  const isTraining = job.options.epochs !== 0;
+  return (
+    <Stack gap="lg">
+      <Heading job={job} stream={told.stream} />
+      {job.error && <Failure error={job.error} />}
+      {job.state === "succeeded" && <TeacherBesideStudent job={job} />}
+      {job.state === "succeeded" && <StudentFiles job={job} />}
+      {!ENDED.has(job.state) && <RunningProgress job={job} />}
+      <Section title="Phases">
+        <PhaseList job={job} events={told.events} />
+      </Section>
+      {isTraining && (
+        <Section title="Training">
+          <TrainingCurves curves={told.curves} />
+        </Section>
+      )}
+      <Section title="Events">
+        <EventList events={told.events} />
+      </Section>
+      <Section title="Options">
+        <OptionTable job={job} />
+      </Section>
+    </Stack>
+  );
+}
+
+function Heading({ job, stream }: { job: Job; stream: StreamState }) {
+  return (
+    <Stack gap="xs">
+      <Group justify="space-between" align="flex-start" gap="sm">
+        <Group gap="sm" align="center">
+          <Title order={1}>{job.name ?? job.id}</Title>
+          <StateBadge state={job.state} />
+          {job.cancel_requested_at && !ENDED.has(job.state) && (
+            <Badge color="orange" variant="outline" tt="none" radius="sm">
+              cancel requested
+            </Badge>
+          )}
+          {stream === "lost" && (
+            <Badge color="yellow" variant="outline" tt="none" radius="sm" role="status">
+              events: connecting again
+            </Badge>
+          )}
+        </Group>
+        <Actions job={job} />
+      </Group>
+      <Text size="sm" c="dimmed" className="wrap">
+        {String(job.teacher.name)} · r {job.r} · k {job.k} · {job.method}, recipe {job.recipe} · images{" "}
+        <LinkAnchor to="/datasets/$datasetId" params={{ datasetId: job.dataset_id }}>
+          {job.dataset_id}
+        </LinkAnchor>{" "}
+        · created {formatMoment(job.created_at)}
+      </Text>
+    </Stack>
+  );
+}
+
+function Actions({ job }: { job: Job }) {
+  const queryClient = useQueryClient();
+  const cancel = useMutation({
+    mutationFn: () => bodyOf(api.POST("/jobs/{job_id}/cancel", { params: { path: { job_id: job.id } } })),
+    onSuccess: (answer) => queryClient.setQueryData(jobQuery(job.id).queryKey, answer),
+  });
+  const canCancel = !ENDED.has(job.state) && job.cancel_requested_at === null;
+  return (
+    <Stack gap="xs">
+      <Group gap="xs">
+        <LinkButton to="/jobs/new" search={{ from: job.id }} variant="default">
+          New job like this
+        </LinkButton>
+        {canCancel && (
+          <ConfirmButton
+            label="Cancel the job"
+            question="Cancel this job?"
+            isPending={cancel.isPending}
+            onConfirm={() => cancel.mutate()}
+          >
+            What it has trained so far is thrown away, and nothing can be downloaded. The images stay.
+          </ConfirmButton>
+        )}
+      </Group>
+      {cancel.error && <ErrorNote error={cancel.error} />}
+    </Stack>
+  );
+}

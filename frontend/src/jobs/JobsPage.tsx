@@ -1,0 +1,132 @@
+import { Group, Select, Stack, Table, Text, Title } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { getRouteApi, Link } from "@tanstack/react-router";
+import type { Job, JobState } from "@/api/client";
+import { jobsQuery } from "@/api/queries";
+import { EmptyState } from "@/common/EmptyState";
+import { ErrorNote } from "@/common/ErrorNote";
+import { formatAge, formatMoment, formatSeconds, secondsBetween } from "@/common/format";
+import { Loading } from "@/common/Loading";
+import { LinkAnchor, LinkButton } from "@/common/links";
+import { Pager } from "@/common/Pager";
+import { StateBadge } from "@/common/StateBadge";
+import { useNow } from "@/common/useNow";
+import { usePageTitle } from "@/common/usePageTitle";
+import { shareDone } from "./progress";
+import { accuracyOf } from "./result";
+
+const route = getRouteApi("/jobs");
+const STATES: JobState[] = ["queued", "running", "succeeded", "failed", "cancelled"];
+
+export function JobsPage() {
+  usePageTitle("Jobs");
+  const search = route.useSearch();
+  const navigate = route.useNavigate();
+  const jobs = useQuery(jobsQuery(search));
+  return (
+    <Stack gap="md">
+      <Group justify="space-between" align="flex-end">
+        <Title order={1}>Jobs</Title>
+        <Select
+          aria-label="State"
+          placeholder="All states"
+          data={STATES}
+          clearable
+          clearButtonProps={{ "aria-label": "Show all states" }}
+          value={search.state ?? null}
+          onChange={(state) => navigate({ search: state ? { state: state as JobState } : {} })}
+          w="11rem"
+        />
+      </Group>
+      {jobs.error && <ErrorNote error={jobs.error} />}
+      {jobs.isPending && <Loading what="the jobs" />}
+      {jobs.data?.data.length === 0 && <NoJobs isFiltered={search.state !== undefined} />}
+      {jobs.data !== undefined && jobs.data.data.length > 0 && (
+        <>
+          <JobTable jobs={jobs.data.data} />
+          <Pager
+            isFirst={search.cursor === undefined}
+            next={jobs.data.next_cursor}
+            onMove={(cursor) =>
+              navigate({
+                search: { ...(search.state && { state: search.state }), ...(cursor && { cursor }) },
+              })
+            }
+          />
+        </>
+      )}
+    </Stack>
+  );
+}
+
+function JobTable({ jobs }: { jobs: Job[] }) {
+  const now = useNow(1000);
+  return (
+    <Table.ScrollContainer minWidth="46rem" scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
+      <Table highlightOnHover verticalSpacing="xs" aria-label="Jobs, newest first">
+        <Table.Thead>
+          <Table.Tr>
+            <Table.Th>Job</Table.Th>
+            <Table.Th>State</Table.Th>
+            <Table.Th>Teacher</Table.Th>
+            <Table.Th>r</Table.Th>
+            <Table.Th>k</Table.Th>
+            <Table.Th>Student’s accuracy</Table.Th>
+            <Table.Th>Time</Table.Th>
+            <Table.Th>Created</Table.Th>
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {jobs.map((job) => (
+            <Table.Tr key={job.id}>
+              <Table.Td maw="18rem" className="cut">
+                <Link to="/jobs/$jobId" params={{ jobId: job.id }} className="row-link">
+                  {job.name ?? job.id}
+                </Link>
+              </Table.Td>
+              <Table.Td>
+                <Group gap="xs" wrap="nowrap">
+                  <StateBadge state={job.state} />
+                  <Text size="sm" c="dimmed">
+                    {job.phase} {shareDone(job)}
+                  </Text>
+                </Group>
+              </Table.Td>
+              <Table.Td maw="20rem" className="cut" title={String(job.teacher.name)}>
+                {String(job.teacher.name)}
+              </Table.Td>
+              <Table.Td>{job.r}</Table.Td>
+              <Table.Td>{job.k}</Table.Td>
+              <Table.Td>{accuracyOf(job.result, "student")}</Table.Td>
+              <Table.Td>{formatSeconds(secondsBetween(job.started_at, job.finished_at, now))}</Table.Td>
+              <Table.Td title={formatMoment(job.created_at)}>{formatAge(job.created_at, now)}</Table.Td>
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+    </Table.ScrollContainer>
+  );
+}
+
+function NoJobs({ isFiltered }: { isFiltered: boolean }) {
+  if (isFiltered) return <Text>No job is in this state.</Text>;
+  return (
+    <EmptyState title="No jobs yet">
+      <Text>
+        A job makes a student of a fraction of a vision transformer’s depth: it copies one block of r of the
+        teacher, trains low-rank adapters until the student’s tokens match the teacher’s on your images, and
+        merges them. It needs no labels.
+      </Text>
+      <Text>
+        First drop a folder of images anywhere on this page; a few hundred are enough. Then{" "}
+        <LinkAnchor to="/jobs/new">start a job</LinkAnchor>
+        on them.
+      </Text>
+      <Group>
+        <LinkButton to="/datasets" variant="default">
+          Upload images
+        </LinkButton>
+      </Group>
+    </EmptyState>
+  );
+}

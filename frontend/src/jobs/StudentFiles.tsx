@@ -1,0 +1,133 @@
+import { ActionIcon, Button, Code, CopyButton, Group, Stack, Table, Text, Tooltip } from "@mantine/core";
+import { IconCheck, IconCopy, IconDownload } from "@tabler/icons-react";
+import { useMutation, useQuery } from "@tanstack/react-query";
+import { lazy, Suspense } from "react";
+import { type Artifact, fetchFromApi, type Job } from "@/api/client";
+import { readKey } from "@/api/key";
+import { artifactsQuery } from "@/api/queries";
+import { ErrorNote } from "@/common/ErrorNote";
+import { formatBytes } from "@/common/format";
+import { Section } from "@/common/Section";
+
+const Pictures = lazy(() => import("./Pictures"));
+
+const MEANING: Record<string, string> = {
+  "student.zip": "the student: unzip it and run the line above",
+  "student.safetensors": "its merged weights",
+  "config.json": "its architecture, for timm",
+  "adapter.safetensors": "the adapters, not merged",
+  "metrics.jsonl": "each training step",
+  "report.json": "the whole account of the run",
+  "report.html": "one page that shows the run; open it in a browser",
+  "pictures.zip": "its pictures, as PNG and JSON",
+};
+
+/** The files of a job that succeeded, and the line that loads the student. */
+export function StudentFiles({ job }: { job: Job }) {
+  const artifacts = useQuery(artifactsQuery(job.id));
+  const pictures = artifacts.data?.data.find(({ name }) => name === "pictures.zip");
+  return (
+    <>
+      <Section title="Download">
+        {job.load !== null && <LoadLine line={`import ${job.load.split(".")[0]}; student = ${job.load}`} />}
+        {artifacts.error && <ErrorNote error={artifacts.error} />}
+        {artifacts.data && (
+          <Table maw="60rem" aria-label="Files of the job" verticalSpacing="xs">
+            <Table.Tbody>
+              {artifacts.data.data.map((artifact) => (
+                <Table.Tr key={artifact.name}>
+                  <Table.Td>
+                    <Download artifact={artifact} />
+                  </Table.Td>
+                  <Table.Td ta="right">{formatBytes(artifact.size_bytes)}</Table.Td>
+                  <Table.Td visibleFrom="sm">{MEANING[artifact.name]}</Table.Td>
+                </Table.Tr>
+              ))}
+            </Table.Tbody>
+          </Table>
+        )}
+      </Section>
+      {pictures && (
+        <Section title="Pictures">
+          <Suspense fallback={<Text c="dimmed">Loading the pictures …</Text>}>
+            <Pictures url={urlOf(pictures)} />
+          </Suspense>
+        </Section>
+      )}
+    </>
+  );
+}
+
+function LoadLine({ line }: { line: string }) {
+  return (
+    <Stack gap={4}>
+      <Text size="sm" id="load-line">
+        Unzip student.zip, then in Python:
+      </Text>
+      <Group gap="xs" wrap="nowrap" maw="60rem">
+        <Code block flex={1} miw={0} aria-labelledby="load-line" tabIndex={0}>
+          {line}
+        </Code>
+        <CopyButton value={line}>
+          {({ copied, copy }) => (
+            <Tooltip label={copied ? "Copied" : "Copy"}>
+              <ActionIcon variant="default" size="lg" onClick={copy} aria-label="Copy the line of Python">
+                {copied ? <IconCheck size={18} /> : <IconCopy size={18} />}
+              </ActionIcon>
+            </Tooltip>
+          )}
+        </CopyButton>
+      </Group>
+    </Stack>
+  );
+}
+
+function urlOf(artifact: Artifact): string {
+  return artifact.links.self ?? "";
+}
+
+function Download({ artifact }: { artifact: Artifact }) {
+  const icon = <IconDownload size={16} aria-hidden />;
+  if (readKey() === null) {
+    return (
+      <Button
+        component="a"
+        href={urlOf(artifact)}
+        download={artifact.name}
+        variant="default"
+        size="xs"
+        leftSection={icon}
+      >
+        {artifact.name}
+      </Button>
+    );
+  }
+  return <DownloadWithKey artifact={artifact} icon={icon} />;
+}
+
+/** A link cannot carry a key: the file is fetched with it and then saved. */
+function DownloadWithKey({ artifact, icon }: { artifact: Artifact; icon: React.ReactNode }) {
+  const save = useMutation({
+    mutationFn: async () => {
+      const blob = await (await fetchFromApi(urlOf(artifact))).blob();
+      const url = URL.createObjectURL(blob);
+      const link = Object.assign(document.createElement("a"), { href: url, download: artifact.name });
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    },
+  });
+  return (
+    <>
+      <Button
+        variant="default"
+        size="xs"
+        leftSection={icon}
+        loading={save.isPending}
+        onClick={() => save.mutate()}
+      >
+        {artifact.name}
+      </Button>
+      {save.error && <ErrorNote error={save.error} />}
+    </>
+  );
+}
