@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.costs import KnownNetwork, NetworkCost
 from core.errors import FieldProblem, UnknownTeacher, UnsupportedTeacher
 from core.options import TeacherLimits
 
@@ -48,6 +49,15 @@ class NetworkShape(BaseModel):
     patch_size: int
     image_size: int
     dynamic_image_size: bool = True
+    cost: NetworkCost | None = Field(
+        None,
+        description="By the engine's counts; of a catalogued teacher only where its architecture has another.",
+    )
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Blocks of each stage; a transformer is one."""
+        return tuple(self.stages) or (self.depth,)
 
     def limits(self, image_size: int | None = None) -> TeacherLimits:
         """The ranges of a job's options."""
@@ -131,6 +141,26 @@ class Catalogue(BaseModel):
             return self.architectures[name]
         self._refuse_unsupported(name, "architecture")
         raise UnknownTeacher(_unknown("architecture", name, list(self.architectures), "a timm architecture"))
+
+    def known_network(self, teacher: ResolvedTeacher, parameters: int) -> KnownNetwork | None:
+        """What is known of a teacher's cost; None where nothing is.
+
+        Args:
+            teacher: of this catalogue, or uploaded.
+            parameters: that it has, without running means and variances.
+        """
+        own = None if teacher.kind == "uploaded" else self.find_teacher(teacher.name)
+        shape: NetworkShape | None = own if own and own.cost else self.architectures.get(teacher.architecture)
+        if shape is None or shape.cost is None:
+            return None
+        return KnownNetwork(
+            cost=shape.cost,
+            stages=shape.depths,
+            patch_size=shape.patch_size,
+            image_size=teacher.image_size,
+            embed_dim=shape.embed_dim,
+            parameters=parameters,
+        )
 
     def _refuse_unsupported(self, name: str, field: str) -> None:
         # A pretrained tag (`resnet50.a1_in1k`) does not change what the architecture is.

@@ -203,6 +203,21 @@ class WrongState(ServiceError):
         super().__init__(f"The {kind} {identifier} is {state}; this needs it to be {needed}.")
 
 
+class InUse(ServiceError):
+    """Jobs that wait or run need it."""
+
+    code = "in_use"
+    status = 409
+    title = "In use"
+
+    def __init__(self, kind: str, identifier: str, jobs: Sequence[str], *, are_more: bool) -> None:
+        self.kind, self.identifier, self.jobs = kind, identifier, jobs
+        named = ", ".join(jobs) + (" and others" if are_more else "")
+        super().__init__(
+            f"The {kind} {identifier} is needed by {named}; cancel them, or wait until they have ended."
+        )
+
+
 class StorageUnavailable(ServiceError):
     """The object store does not answer or refuses; `reason` is for the log, it may hold addresses."""
 

@@ -53,6 +53,13 @@ class Timestamped:
     updated_at: Mapped[datetime] = mapped_column(default=clock.now(), onupdate=clock.now(), sort_order=91)
 
 
+class Deletable:
+    """A row that its owner can delete and that others still refer to."""
+
+    deleted_at: Mapped[datetime | None] = mapped_column(sort_order=80)
+    """Since when nobody sees it."""
+
+
 class Leased:
     """Columns of a row that one worker at a time works on (see core/leases)."""
 

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, Integer, 
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core import clock
-from core.model_base import ID_LENGTH, Base, Leased, Timestamped, enum_column
+from core.model_base import ID_LENGTH, Base, Deletable, Leased, Timestamped, enum_column
 from core.principals import OWNER_LENGTH, Scope
 from core.records import JsonObject
 from core.states import DatasetState, EventLevel, EventType, JobState, Phase
@@ -63,7 +63,7 @@ class AuditEntry(Base):
     detail: Mapped[JsonObject | None]
 
 
-class Dataset(Leased, Timestamped, Base):
+class Dataset(Leased, Deletable, Timestamped, Base):
     """A set of images, uploaded in parts and then ingested."""
 
     __tablename__ = "datasets"
@@ -123,7 +123,7 @@ class Teacher(Timestamped, Base):
     std: Mapped[list[float] | None]
 
 
-class Job(Leased, Timestamped, Base):
+class Job(Leased, Deletable, Timestamped, Base):
     """One distillation."""
 
     __tablename__ = "jobs"
@@ -188,4 +188,13 @@ class Artifact(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     content_type: Mapped[str] = mapped_column(String(200))
     attempt: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(default=clock.now())
+
+
+class Deletion(Base):
+    """Objects that are to be removed; the row goes when they are gone."""
+
+    __tablename__ = "deletions"
+
+    prefix: Mapped[str] = mapped_column(String(200), primary_key=True)
     created_at: Mapped[datetime] = mapped_column(default=clock.now())

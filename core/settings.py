@@ -26,6 +26,7 @@ RATE_LIMITS_OFF = "off"
 GIBIBYTE = 1024 * MEBIBYTE
 
 Seconds = Annotated[float, Field(gt=0)]
+Days = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -67,6 +68,16 @@ class Settings(BaseSettings):
     resend_after_seconds: Seconds = Field(5, description="A waiting job is announced again after this time.")
     dispatcher_interval_seconds: Seconds = Field(1, description="Pause between two rounds of the dispatcher.")
     cancel_grace_seconds: Seconds = Field(30, description="Time a trainer has between SIGTERM and SIGKILL.")
+
+    sweep_interval_seconds: Seconds = Field(60, description="Pause between two sweeps of the dispatcher.")
+    upload_idle_days: Days = Field(7, description="An upload that nobody goes on with is deleted.")
+    checkpoint_days: Days = Field(
+        7, description="Checkpoints of jobs that failed or were cancelled are kept for a retry."
+    )
+    audit_days: Days = Field(365, description="Older entries of the audit log are removed.")
+    cache_bytes: Count = Field(
+        50 * GIBIBYTE, description="A worker's cache of datasets and teachers; what no job uses makes room."
+    )
 
     checkpoint_seconds: Seconds = Field(60, description="A trainer stores a checkpoint this often.")
 

@@ -65,8 +65,9 @@ LEGAL: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
             {JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED},
         ),
         JobState.SUCCEEDED: frozenset(),
-        JobState.FAILED: frozenset(),
-        JobState.CANCELLED: frozenset(),
+        # … → queued: its owner asks for another try.
+        JobState.FAILED: frozenset({JobState.QUEUED}),
+        JobState.CANCELLED: frozenset({JobState.QUEUED}),
     }
 )
 
@@ -82,7 +83,11 @@ LEGAL_DATASET: Mapping[DatasetState, frozenset[DatasetState]] = MappingProxyType
 COUNTING = frozenset({Phase.PREPARING, Phase.DISTILLING})
 """Phases that have a progress of their own, which begins anew with the phase."""
 
-TERMINAL = frozenset(state for state, following in LEGAL.items() if not following)
+TERMINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+"""States in which a job stays unless its owner does something."""
+
+RETRYABLE = frozenset(state for state in TERMINAL if JobState.QUEUED in LEGAL[state])
+"""States from which the owner may ask for another try."""
 
 
 def sources(target: JobState) -> frozenset[JobState]:

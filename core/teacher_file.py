@@ -31,6 +31,8 @@ MAX_DIMENSIONS: Final = 16
 WAY_OUT: Final = "convert it with safetensors.torch.save_file(model.state_dict(), 'teacher.safetensors')"
 _BLOCK = re.compile(r"(?:blocks|layer(\d+))\.(\d+|\{i\})\.")
 _MOST_DIGITS = 9
+# A batch norm's, which no training step changes.
+_BUFFERS = (".running_mean", ".running_var", ".num_batches_tracked")
 # These follow the image size or the labels of the pretraining, not the architecture.
 _FREE_SHAPE = re.compile(r"(^|\.)(pos_embed|head(_dist)?\.|fc\.|fc_norm\.|rel_pos|relative_position)")
 
@@ -178,7 +180,9 @@ def check_architecture(
     return TeacherShape(
         depth=architecture.depth,
         embed_dim=architecture.embed_dim,
-        parameters=sum(math.prod(tensor.shape) for tensor in tensors.values()),
+        parameters=sum(
+            math.prod(each.shape) for name, each in tensors.items() if not name.endswith(_BUFFERS)
+        ),
         image_size=_image_size(tensors, architecture),
         num_classes=_num_classes(tensors),
     )

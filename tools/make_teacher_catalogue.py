@@ -4,20 +4,21 @@ The service answers "is this teacher known, how large may r and k be, does this 
 torch. Whether an architecture is supported is decided here by the engine itself (`describe_model`,
 `copy_weights`) on networks without memory (the meta device), so no weights are fetched and nothing is computed.
 
-Usage: ``python -m tools.make_teacher_catalogue [--out FILE]``, about five minutes on one core. Run it again after an
+Usage: ``python -m tools.make_teacher_catalogue [--out FILE]``, about fifteen minutes on one core. Run it again after an
 upgrade of timm or a change of what the engine supports.
 """
 
 import argparse
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from tools.network_costs import CostUnknown, Shape, describe_cost
 from tools.teacher_words import describe_pretraining, family_of
 from wecolora.blocks import copy_weights
 from wecolora.errors import UnsupportedArchitecture
@@ -71,11 +72,13 @@ def describe_architecture(architecture: str) -> Entry:
     except UnsupportedArchitecture as error:
         raise Refused(error.reason) from error
     _check_students(architecture, layout, image_size)
+    takes_other_sizes = _takes_other_sizes(architecture, layout, image_size, patch_size_of(model))
     return {
         "family": family_of(architecture),
         **_shape(model, layout),
         "image_size": image_size,
-        "dynamic_image_size": _takes_other_sizes(architecture, layout, image_size, patch_size_of(model)),
+        "dynamic_image_size": takes_other_sizes,
+        **_cost(architecture, model, layout, takes_other_sizes),
         "tensors": _tensors(model, layout),
     }
 
@@ -93,7 +96,7 @@ def pretrained_teachers(architecture: str, described: Entry) -> Iterator[Entry]:
             "name": name,
             "architecture": architecture,
             "aliases": [architecture] if is_default else [],
-            **{key: value for key, value in described.items() if key != "tensors"},
+            **{key: value for key, value in described.items() if key not in ("tensors", "cost")},
             "family": family_of(name),
             "image_size": image_size_of(model),
             "parameters": _parameters(model),
@@ -108,16 +111,17 @@ def bundled_teacher() -> Entry:
     """The repository's own teacher, which needs no network."""
     model = _build(f"local-dir:{ROOT / BUNDLED_FOLDER}")
     config = model.pretrained_cfg
-    image_size = image_size_of(model)
+    image_size, layout = image_size_of(model), describe_model(model)
     return {
         "name": BUNDLED_NAME,
         "source": BUNDLED_FOLDER,
         "architecture": config["architecture"],
         "aliases": [],
         "family": family_of(config["architecture"]),
-        **_shape(model, describe_model(model)),
+        **_shape(model, layout),
         "image_size": image_size,
         "dynamic_image_size": True,
+        **_cost(f"local-dir:{ROOT / BUNDLED_FOLDER}", model, layout, takes_other_sizes=True),
         "parameters": _parameters(model),
         "license": config["license"],
         "mean": list(config["mean"]),
@@ -159,6 +163,27 @@ def _shape(model: Any, layout: Layout) -> Entry:
         "max_lora_rank": layout.max_lora_rank,
         "patch_size": patch_size_of(model),
     }
+
+
+def _cost(name: str, model: Any, layout: Layout, takes_other_sizes: bool) -> Entry:
+    """What it and its students cost, where that can be described."""
+    is_transformer = len(layout.stages) == 1
+
+    def build(depths: Sequence[int], image_size: int) -> Any:
+        if not is_transformer:  # its maps have the size of their image
+            return _build(name, layers=list(depths))
+        size = {"img_size": image_size} if takes_other_sizes else {}
+        return _build(name, depth=depths[0], **size)
+
+    depths = tuple(stage.depth for stage in layout.stages)
+    try:
+        return {
+            "cost": describe_cost(
+                build, Shape(depths, image_size_of(model), patch_size_of(model), takes_other_sizes)
+            )
+        }
+    except CostUnknown:
+        return {}
 
 
 def _check_students(architecture: str, layout: Layout, image_size: int) -> None:

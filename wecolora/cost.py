@@ -113,12 +113,16 @@ def inspect_models(
     ]
 
 
-def count_gmacs(model: nn.Module) -> float:
+def count_gmacs(model: nn.Module, image_size: int | None = None) -> float:
     """10⁹ multiply-accumulates of one forward pass of one image, attention products included.
 
     The pass runs on the meta device: no arithmetic is done and no memory is taken.
+
+    Args:
+        model: on any device.
+        image_size: side of the image in pixels; None takes the model's own.
     """
-    size = image_size_of(model)
+    size = image_size or image_size_of(model)
     images = torch.empty(1, 3, size, size, device="meta")
     mode = model.training
     try:

@@ -1,4 +1,4 @@
-"""Tells workers what waits and takes work from workers that fell silent: `python -m worker.dispatcher`.
+"""Tells workers what waits, takes work from workers that fell silent, and sweeps: `python -m worker.dispatcher`.
 
 The rows are the truth; a message only wakes a worker. So losing the queue loses no job, and any number of
 dispatchers may run.
@@ -14,6 +14,7 @@ from core.liveness import beat
 from core.logs import configure_logging
 from core.production import refuse_unless_ready
 from core.settings import get_settings
+from worker import sweep
 from worker.runtime import DATABASE_TROUBLE, Runtime
 
 log = logging.getLogger(__name__)
@@ -72,9 +73,13 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     runtime = Runtime.open(settings)
     log.info("dispatching")
+    sweeping = threading.Thread(target=sweep.run, args=(runtime, stop))
+    sweeping.start()  # beside the loop, so that removing a large dataset keeps no job waiting
     try:
         run(runtime, stop)
     finally:
+        stop.set()
+        sweeping.join()
         runtime.close()
 
 

@@ -1,7 +1,6 @@
 """Bring a job's inputs to the local disk: datasets, the teacher, the checkpoint. All are verified by hash.
 
-Datasets and uploaded teachers are cached by id. A cache entry appears by one rename when it is complete, so a
-worker that died half-way leaves nothing that another one could take for whole.
+Datasets and uploaded teachers are kept for the machine's next jobs (`worker.cache`).
 """
 
 import re
@@ -15,11 +14,13 @@ from pathlib import Path
 from core.catalogue import ResolvedTeacher
 from core.errors import ObjectMissing
 from core.storage import Storage
+from worker.cache import Cache
 from worker.child import ROOT
 from worker.dataset import INDEX_NAME, IndexEntry, Report, read_index
 from worker.errors import LabelsMissing, StoredObjectDamaged
 from worker.protocol import CheckpointRef, DatasetRef, JobSpec
 
+IMAGES, PROBES, TEACHERS = "images", "probes", "teachers"
 _IMAGE_NAME = re.compile(r"\d{8}\.(jpg|png)")
 
 
@@ -53,24 +54,24 @@ class Inputs:
     probe: Probe | None
 
 
-def fetch_inputs(storage: Storage, spec: JobSpec) -> Inputs:
+def fetch_inputs(storage: Storage, spec: JobSpec, cache: Cache) -> Inputs:
     """Bring everything but the checkpoint."""
     # The probe first: labels that do not fit should not cost an hour of training.
-    probe = fetch_probe(storage, spec.probe, spec.cache) if spec.probe else None
-    teacher = fetch_teacher(storage, spec.teacher, spec.teacher_sha256, spec.cache)
-    return Inputs(teacher, fetch_images(storage, spec.dataset, spec.cache), probe)
+    probe = fetch_probe(storage, spec.probe, cache) if spec.probe else None
+    teacher = fetch_teacher(storage, spec.teacher, spec.teacher_sha256, cache)
+    return Inputs(teacher, fetch_images(storage, spec.dataset, cache), probe)
 
 
-def fetch_images(storage: Storage, dataset: DatasetRef, cache: Path) -> Path:
+def fetch_images(storage: Storage, dataset: DatasetRef, cache: Cache) -> Path:
     """All images of a dataset in one folder."""
 
     def place(entry: IndexEntry) -> Path:
         return Path(entry.name)
 
-    return _cached(cache / "images" / dataset.id, lambda folder: _unpack(storage, dataset, folder, place))
+    return cache.get(IMAGES, dataset.id, lambda folder: _unpack(storage, dataset, folder, place))
 
 
-def fetch_probe(storage: Storage, dataset: DatasetRef, cache: Path) -> Probe:
+def fetch_probe(storage: Storage, dataset: DatasetRef, cache: Cache) -> Probe:
     """The labelled images of a probe as class folders; without a test split, all are training images.
 
     Raises:
@@ -84,7 +85,7 @@ def fetch_probe(storage: Storage, dataset: DatasetRef, cache: Path) -> Probe:
         # Folders are numbered: a class's name is its owner's and may mean anything to a file system.
         return Path(entry.split or "all", numbers[entry.class_name or ""], entry.name)
 
-    folder = _cached(cache / "probes" / dataset.id, lambda to: _unpack(storage, dataset, to, place))
+    folder = cache.get(PROBES, dataset.id, lambda to: _unpack(storage, dataset, to, place))
     if report.splits is None:
         return Probe(folder / "all", None, classes)
     train, test = folder / "train", folder / ("test" if "test" in report.splits else "val")
@@ -95,17 +96,15 @@ def fetch_probe(storage: Storage, dataset: DatasetRef, cache: Path) -> Probe:
     return Probe(train, test, classes)
 
 
-def fetch_teacher(storage: Storage, teacher: ResolvedTeacher, sha256: str | None, cache: Path) -> str:
+def fetch_teacher(storage: Storage, teacher: ResolvedTeacher, sha256: str | None, cache: Cache) -> str:
     """The engine's source for a teacher: a timm name, or a path."""
     if teacher.kind == "timm":
         return teacher.source
     if teacher.kind == "bundled":
         return str(ROOT / teacher.source)
     assert sha256 is not None
-    target = cache / "teachers" / f"{sha256}.safetensors"
-    if not target.exists():
-        _download(storage, teacher.source, sha256, target)
-    return str(target)
+    name = f"{sha256}.safetensors"
+    return str(cache.get(TEACHERS, name, lambda file: _download(storage, teacher.source, sha256, file)))
 
 
 def fetch_checkpoint(storage: Storage, checkpoint: CheckpointRef, target: Path) -> bool:
@@ -132,6 +131,7 @@ def _read_report(storage: Storage, dataset: DatasetRef) -> Report:
 
 
 def _unpack(storage: Storage, dataset: DatasetRef, folder: Path, place: Callable[[IndexEntry], Path]) -> None:
+    folder.mkdir()
     report = _read_report(storage, dataset)
     prefix = dataset.report_key.rsplit("/", 1)[0]
     index = folder / INDEX_NAME
@@ -151,23 +151,6 @@ def _unpack(storage: Storage, dataset: DatasetRef, folder: Path, place: Callable
                     shutil.copyfileobj(stream, file)
     shard_file.unlink(missing_ok=True)
     index.unlink()
-
-
-def _cached(target: Path, fill: Callable[[Path], None]) -> Path:
-    if target.is_dir():
-        return target
-    draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    draft.mkdir(parents=True)
-    try:
-        fill(draft)
-        try:
-            draft.rename(target)
-        except OSError:
-            if not target.is_dir():  # another job was first: its copy is the same
-                raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return target
 
 
 def _download(storage: Storage, key: str, sha256: str, target: Path) -> None:

@@ -1,6 +1,25 @@
-"""What a trainer says of its GPU."""
+"""What a trainer says of the device it computes on."""
+
+import platform
+from pathlib import Path
 
 import torch
+
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+def device_name(device: str) -> str:
+    """The make of the device, so that times measured on it are compared with no other's.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+    """
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    lines = _CPU_INFO.read_text().splitlines() if _CPU_INFO.exists() else []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    model = next(models, platform.processor() or platform.machine())
+    return f"{model}, {torch.get_num_threads()} threads"
 
 
 def gpu_memory() -> dict[str, int]:

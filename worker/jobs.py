@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -15,13 +16,15 @@ from core.errors import StorageUnavailable
 from core.leases import Claim, JobError, NewArtifact, NewEvent
 from core.options import JobOptions
 from core.principals import SYSTEM
-from core.queries.datasets import get_dataset
+from core.queries.datasets import existing_datasets, get_dataset
 from core.queries.events import append_events
 from core.queries.jobs import get_job
-from core.queries.teachers import find_teacher
-from core.states import EventLevel, EventType, JobState
+from core.queries.teachers import find_teacher, teacher_hashes
+from core.states import EventLevel, EventType
 from core.tracing import note
 from worker.attempt import run_attempt, scratch_folder
+from worker.cache import Cache
+from worker.fetch import IMAGES, PROBES, TEACHERS
 from worker.protocol import (
     CheckpointMessage,
     CheckpointRef,
@@ -37,9 +40,6 @@ from worker.runtime import Runtime
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-# `NonFiniteLoss.code`; the engine itself is loaded in the trainer only.
-_DIVERGED = "non_finite_loss"
 
 
 def run_next_job(runtime: Runtime) -> None:
@@ -57,6 +57,25 @@ def run_next_job(runtime: Runtime) -> None:
     waiting = runtime.write(lambda s: leases.next_job(s, most))
     if waiting is not None:
         send_run_job(runtime.celery, waiting)
+    drop_deleted(runtime)
+
+
+def cache_folder(runtime: Runtime) -> Path:
+    """Where this machine keeps its copies of datasets and teachers."""
+    return runtime.settings.data_dir.resolve() / "cache"
+
+
+def drop_deleted(runtime: Runtime) -> None:
+    """Remove this machine's copies of datasets and teachers that were deleted."""
+    cache = Cache(cache_folder(runtime), runtime.settings.cache_bytes)
+    copies = {kind: cache.names(kind) for kind in (IMAGES, PROBES, TEACHERS)}
+    with runtime.database.read() as session:
+        datasets = existing_datasets(session, {*copies[IMAGES], *copies[PROBES]})
+        teachers = {f"{sha256}.safetensors" for sha256 in teacher_hashes(session)}
+    live = {IMAGES: datasets, PROBES: datasets, TEACHERS: teachers}
+    for kind, names in copies.items():
+        for name in set(names) - live[kind]:
+            cache.discard(kind, name)
 
 
 def make_spec(session: Session, claim: Claim, runtime: Runtime) -> JobSpec:
@@ -78,7 +97,8 @@ def make_spec(session: Session, claim: Claim, runtime: Runtime) -> JobSpec:
         probe=_reference(session, job.probe_dataset_id) if job.probe_dataset_id else None,
         checkpoint=CheckpointRef.model_validate(job.checkpoint) if job.checkpoint else None,
         scratch=scratch_folder(runtime, claim),
-        cache=settings.data_dir.resolve() / "cache",
+        cache=cache_folder(runtime),
+        cache_bytes=settings.cache_bytes,
         checkpoint_seconds=settings.checkpoint_seconds,
     )
 
@@ -118,19 +138,16 @@ class JobWork:
         """Publish the files with the success, in one transaction."""
         artifacts = [NewArtifact(**artifact.model_dump()) for artifact in message.artifacts]
         self._write(lambda s: leases.succeed(s, self._claim, message.result, artifacts))
-        self._discard(self._checkpoint_prefix)
 
     def fail(self, error: JobError) -> None:
-        """End the job for good; what was learnt before a training diverged is kept."""
+        """End the job; its checkpoint stays for a retry."""
         self._write(lambda s: leases.fail(s, self._claim, error))
         self._discard(self._attempt_prefix)
-        if error.code != _DIVERGED:
-            self._discard(self._checkpoint_prefix)
 
     def cancel(self) -> None:
-        """End the job because its owner asked for it."""
+        """End the job because its owner asked for it; its checkpoint stays for a retry."""
         self._write(lambda s: leases.cancelled(s, self._claim))
-        self._discard(self._attempt_prefix, self._checkpoint_prefix)
+        self._discard(self._attempt_prefix)
 
     def release(self, reason: str, charge_attempt: bool) -> None:
         """Give the job back for another attempt."""
@@ -140,8 +157,6 @@ class JobWork:
         )
         log.warning("job %s is %s: %s", self._claim.id, state.value, reason)
         self._discard(self._attempt_prefix)
-        if state is not JobState.QUEUED:
-            self._discard(self._checkpoint_prefix)
 
     def abandon(self) -> None:
         """Clean up after an attempt that lost its lease; the row and its checkpoint are another's now."""
@@ -164,13 +179,8 @@ class JobWork:
     def _attempt_prefix(self) -> str:
         return f"jobs/{self._claim.id}/attempts/{self._claim.attempt}"
 
-    @property
-    def _checkpoint_prefix(self) -> str:
-        return f"jobs/{self._claim.id}/checkpoints"
-
-    def _discard(self, *prefixes: str) -> None:
-        for prefix in prefixes:
-            self._storage_cleanup(partial(self._storage.delete_prefix, prefix))
+    def _discard(self, prefix: str) -> None:
+        self._storage_cleanup(partial(self._storage.delete_prefix, prefix))
 
     def _storage_cleanup(self, action: Callable[[], None]) -> None:
         try:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from core.states import Phase
 from core.storage import Storage
+from core.workload import count_work
 from wecolora import DistillConfig, DistillResult, Progress, TeacherSpec, distill
 from wecolora.config import OPTION_NAMES, explain
 from wecolora.errors import (
@@ -21,7 +22,7 @@ from wecolora.errors import (
 )
 from worker.childside import Worker
 from worker.fetch import Inputs, fetch_checkpoint
-from worker.gpu import gpu_memory
+from worker.gpu import device_name, gpu_memory
 from worker.progress import ProgressThrottle
 from worker.protocol import (
     CheckpointMessage,
@@ -77,7 +78,7 @@ class Pipeline:
         self._enter(Phase.PUBLISHING)
         prefix = f"jobs/{self.spec.job_id}/attempts/{self.spec.attempt}"
         artifacts = store_artifacts(self.storage, self.out, prefix)
-        summary = summarise(report, time.monotonic() - started)
+        summary = summarise(report, time.monotonic() - started) | self._measure(report, labelled)
         self.worker.send(ResultMessage(result=summary, artifacts=artifacts))
 
     def _enter(self, phase: Phase) -> None:
@@ -243,6 +244,17 @@ class Pipeline:
             return
         for each in written.left_out:
             self._log(f"Not on the report page: {each.part}: {each.remedy}")
+
+    def _measure(self, report: dict[str, Any], labelled: "LabelledSet | None") -> dict[str, Any]:
+        """What was computed where, for estimates of other jobs; no work where an earlier attempt did part of it."""
+        training, images = report["training"], report["images"]["used"]
+        teacher, student = (report[name]["gmacs"] for name in ("teacher", "student"))
+        parts = () if labelled is None else (labelled.train, labelled.test)
+        probe_images = sum(len(part) for part in parts)
+        is_whole = not training["resumed_from_step"]
+        work = count_work(self.spec.options, images, teacher, student, probe_images) if is_whole else None
+        device = training["device"].partition(":")[0]
+        return {"device": device, "device_name": device_name(device), "images": images, "work_gmacs": work}
 
     def _log(self, message: str, *, warning: bool = False) -> None:
         self.worker.send(LogMessage(level="warning" if warning else "info", message=message))

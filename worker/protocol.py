@@ -47,6 +47,7 @@ class JobSpec(_Frozen):
     checkpoint: CheckpointRef | None
     scratch: Path
     cache: Path
+    cache_bytes: int
     checkpoint_seconds: float
 
 

@@ -3,6 +3,7 @@
 from core.settings import get_settings
 from core.states import Phase
 from core.storage import Storage
+from worker.cache import Cache
 from worker.childside import Worker, run_child
 from worker.errors import WorkerError
 from worker.fetch import Inputs, fetch_inputs
@@ -12,9 +13,14 @@ from worker.protocol import ErrorMessage, JobSpec, PhaseMessage
 def train(worker: Worker, spec: JobSpec) -> None:
     """Run the job; what its owner can mend is reported as final and never tried again."""
     worker.send(PhaseMessage(phase=Phase.FETCHING))
-    storage = Storage.from_settings(get_settings())
+    with Cache(spec.cache, spec.cache_bytes) as cache:
+        run(worker, spec, Storage.from_settings(get_settings()), cache)
+
+
+def run(worker: Worker, spec: JobSpec, storage: Storage, cache: Cache) -> None:
+    """Fetch, then distil."""
     try:
-        inputs = fetch_inputs(storage, spec)
+        inputs = fetch_inputs(storage, spec, cache)
     except WorkerError as error:
         worker.send(
             ErrorMessage(

@@ -19,6 +19,7 @@ from api.datasets.schemas import (
 )
 from api.paging import PageDep, link_next
 from api.resources import ResourcesDep
+from core import deletion
 from core.broker import send_ingest
 from core.errors import NotFound
 from core.queries import audit
@@ -65,6 +66,14 @@ def get_dataset(dataset_id: str, resources: ResourcesDep, principal: Reader) -> 
     """One dataset."""
     with resources.database.read() as session:
         return DatasetOut.of(queries.get_dataset(session, dataset_id, principal))
+
+
+@router.delete("/{dataset_id}", status_code=204)
+def delete_dataset(dataset_id: str, resources: ResourcesDep, principal: Writer) -> None:
+    """Delete a dataset that no waiting or running job needs, with everything that was uploaded for it."""
+    with resources.database.write() as session:
+        deletion.delete_dataset(session, dataset_id, principal)
+        audit.record(session, principal, "dataset.delete", dataset_id)
 
 
 @router.get("/{dataset_id}/parts")

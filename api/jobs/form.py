@@ -87,7 +87,7 @@ def create_job_from_form(
     """
     with resources.database.read() as session:
         request = parse_request(session, resources.catalogue, principal, JobRequest, form.values)
-        plan = plan_job(session, resources.catalogue, principal, request)
+        plan_job(session, resources.catalogue, principal, request)
         size_bytes = sum(file.size or 0 for file in (*form.images, *form.probe))
         _check_quotas(session, resources.settings, principal.owner, size_bytes)
     stored: list[NewDataset] = []
@@ -96,6 +96,8 @@ def create_job_from_form(
         if form.probe:
             stored.append(_store_files(resources.storage, "probe", form.probe))
         with resources.database.write() as session:
+            # Again, because the teacher may have been deleted meanwhile.
+            plan = plan_job(session, resources.catalogue, principal, request)
             job = _record(session, resources.settings, plan, stored)
     except Exception:
         for dataset in stored:

@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 from api.access import InSight, Reader, Writer
 from api.forms import read_form
 from api.jobs import download, service
+from api.jobs.dry_run import DryRun, DryRunRequest
+from api.jobs.dry_run import dry_run as make_dry_run
 from api.jobs.form import create_job_from_form, sort_form
 from api.jobs.openapi import job_bodies
 from api.jobs.schemas import ArtifactList, ArtifactOut, EventList, EventOut, JobCreate, JobList, JobOut
@@ -17,6 +19,7 @@ from api.jobs.stream import read_batch, stream_events
 from api.paging import PageDep, link_next
 from api.resources import Resources, ResourcesDep
 from api.validation import parse_json_object
+from core import deletion
 from core.broker import send_ingest, send_run_job
 from core.principals import Principal
 from core.queries import artifacts, audit, events
@@ -27,16 +30,31 @@ router = APIRouter(prefix="/jobs", tags=["jobs"])
 HIGHEST_SEQ = 2**31 - 1
 
 
-@router.post("", status_code=201, response_model=JobOut, openapi_extra=job_bodies())
+@router.post(
+    "",
+    status_code=201,
+    response_model=JobOut,
+    responses={200: {"model": DryRun, "description": "What the job would come to; nothing is stored."}},
+    openapi_extra=job_bodies(),
+)
 async def create_job(
     request: Request,
     response: Response,
     resources: ResourcesDep,
     principal: Writer,
     background: BackgroundTasks,
-) -> JobOut:
+    dry_run: Annotated[
+        bool,
+        Query(description="Only say what the job would come to; the dataset may be left out. JSON only."),
+    ] = False,
+) -> JobOut | Response:
     """Start a job: JSON on a dataset that exists, or a form that brings the images along."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if dry_run:
+        if content_type != "application/json":
+            raise HTTPException(415, "Send application/json for a dry run.")
+        values = parse_json_object(await request.body())
+        return await run_in_threadpool(_dry_run, values, resources, principal)
     if content_type == "multipart/form-data":
         job = await _create_from_form(request, resources, principal, background)
     elif content_type == "application/json":
@@ -46,6 +64,13 @@ async def create_job(
         raise HTTPException(415, "Send application/json or multipart/form-data.")
     response.headers["Location"] = job.links["self"]
     return job
+
+
+def _dry_run(values: dict[str, Any], resources: Resources, principal: Principal) -> Response:
+    with resources.database.read() as session:
+        body = service.parse_request(session, resources.catalogue, principal, DryRunRequest, values)
+        found = make_dry_run(session, resources, principal, body)
+    return Response(found.model_dump_json(), media_type="application/json")
 
 
 async def _create_from_form(
@@ -96,6 +121,14 @@ def get_job(job_id: str, resources: ResourcesDep, principal: Reader) -> JobOut:
         return JobOut.of(queries.get_job(session, job_id, principal))
 
 
+@router.delete("/{job_id}", status_code=204)
+def delete_job(job_id: str, resources: ResourcesDep, principal: Writer) -> None:
+    """Delete a job that has ended, with its events and files."""
+    with resources.database.write() as session:
+        deletion.delete_job(session, job_id, principal)
+        audit.record(session, principal, "job.delete", job_id)
+
+
 @router.post("/{job_id}/cancel")
 def cancel_job(job_id: str, resources: ResourcesDep, principal: Writer) -> JobOut:
     """Ask for the end of a job; again, or on a finished one: nothing changes."""
@@ -104,6 +137,17 @@ def cancel_job(job_id: str, resources: ResourcesDep, principal: Writer) -> JobOu
         if is_new:
             audit.record(session, principal, "job.cancel", job_id)
         return JobOut.of(job)
+
+
+@router.post("/{job_id}/retry")
+def retry_job(job_id: str, resources: ResourcesDep, principal: Writer, background: BackgroundTasks) -> JobOut:
+    """Queue a failed or cancelled job again; it resumes from its last checkpoint."""
+    with resources.database.write() as session:
+        row, is_ready = service.retry_job(session, resources, principal, job_id)
+        job = JobOut.of(row)
+    if is_ready:
+        background.add_task(send_run_job, resources.celery, job.id)
+    return job
 
 
 @router.get(

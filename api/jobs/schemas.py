@@ -10,6 +10,7 @@ from core.models import Artifact, Job, JobEvent
 from core.options import DEFAULT_LORA_RANK, TrainingOptions
 from core.states import EventLevel, EventType, JobState, Phase
 
+DatasetId = Annotated[str, Field(min_length=1, max_length=40)]
 LOAD_STUDENT = 'timm.create_model("local-dir:student", pretrained=True)'
 """After unzipping student.zip."""
 
@@ -32,13 +33,13 @@ class ProbeIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    dataset_id: str = Field(min_length=1, max_length=40)
+    dataset_id: DatasetId
 
 
 class JobCreate(JobRequest):
     """A job on a dataset that exists."""
 
-    dataset_id: str = Field(min_length=1, max_length=40)
+    dataset_id: DatasetId
     probe: ProbeIn | None = None
 
 
@@ -68,7 +69,9 @@ class JobOut(BaseModel):
     heartbeat_at: datetime | None
     cancel_requested_at: datetime | None
     created_at: datetime
-    started_at: datetime | None
+    started_at: datetime | None = Field(
+        description="Of the first attempt; after a retry, when it was asked for."
+    )
     device_seconds: float = Field(description="How long the attempts that have ended held a worker's device.")
     finished_at: datetime | None
     error: ErrorOut | None
@@ -81,7 +84,11 @@ class JobOut(BaseModel):
         """The public view of a row."""
         here = f"/jobs/{job.id}"
         links = {"self": here, "events": f"{here}/events", "artifacts": f"{here}/artifacts"}
-        links |= {"cancel": f"{here}/cancel", "dataset": f"/datasets/{job.dataset_id}"}
+        links |= {
+            "cancel": f"{here}/cancel",
+            "retry": f"{here}/retry",
+            "dataset": f"/datasets/{job.dataset_id}",
+        }
         told = {name: job.options[name] for name in ("method", "recipe", "r", "k")}
         plain = cls.model_fields.keys() - told.keys() - {"probe", "load", "links", "error"}
         return cls(

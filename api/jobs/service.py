@@ -9,9 +9,11 @@ from sqlalchemy.orm import Session
 from api.jobs.schemas import JobCreate, JobRequest
 from api.resources import Resources
 from api.validation import parse_fields
-from core.catalogue import Catalogue, ResolvedTeacher
-from core.errors import FieldProblem, InvalidFields, NotFound, UnknownTeacher
+from core.catalogue import Catalogue, NetworkShape, ResolvedTeacher
+from core.costs import KnownNetwork
+from core.errors import FieldProblem, InvalidFields, NotFound, UnknownTeacher, WrongState
 from core.ids import new_id
+from core.kept_blocks import kept_blocks
 from core.leases import mark_sent
 from core.models import Dataset, Job, Teacher
 from core.options import (
@@ -21,14 +23,14 @@ from core.options import (
     allowed_by_teacher,
     check_against_teacher,
 )
-from core.principals import Principal
+from core.principals import SYSTEM, Principal
 from core.queries import audit
 from core.queries import datasets as dataset_queries
 from core.queries import jobs as job_queries
-from core.queries.teachers import find_teacher
+from core.queries.teachers import lock_teacher
 from core.quotas import check_new_job
 from core.recipes import check_combinations, complete_options, given_options
-from core.states import DatasetState
+from core.states import RETRYABLE, DatasetState
 
 Request = TypeVar("Request", bound=JobRequest)
 UPLOADED_PREFIX = "tch_"
@@ -45,6 +47,8 @@ class Plan:
         teacher: as the row keeps it.
         given: the options that the user set.
         options: what they come to with the recipe's values and the defaults.
+        kept: blocks of the teacher that the student keeps; for policy `measured` only as many.
+        network: what is known of the teacher's cost.
     """
 
     principal: Principal
@@ -52,6 +56,18 @@ class Plan:
     teacher: ResolvedTeacher
     given: dict[str, Any]
     options: JobOptions
+    kept: list[int]
+    network: KnownNetwork | None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The teacher that a request names."""
+
+    teacher: ResolvedTeacher
+    limits: TeacherLimits
+    stages: tuple[int, ...]
+    network: KnownNetwork | None
 
 
 def plan_job(session: Session, catalogue: Catalogue, principal: Principal, request: JobRequest) -> Plan:
@@ -62,13 +78,14 @@ def plan_job(session: Session, catalogue: Catalogue, principal: Principal, reque
         UnsupportedTeacher: says why.
         InvalidFields: names every option at fault and its range.
     """
-    teacher, limits = _resolve_teacher(session, catalogue, principal, request.teacher)
+    found = _resolve_teacher(session, catalogue, principal, request.teacher)
     given = given_options(request)
-    options = complete_options(given, min(DEFAULT_LORA_RANK, limits.max_lora_rank))
-    problems = [*check_combinations(options), *check_against_teacher(options, limits)]
+    options = complete_options(given, min(DEFAULT_LORA_RANK, found.limits.max_lora_rank))
+    problems = [*check_combinations(options), *check_against_teacher(options, found.limits)]
     if problems:
         raise InvalidFields(*problems)
-    return Plan(principal, request.name, teacher, given, options)
+    kept = kept_blocks(found.stages, options)
+    return Plan(principal, request.name, found.teacher, given, options, kept, found.network)
 
 
 def parse_request(
@@ -87,7 +104,7 @@ def parse_request(
         return parse_fields(model, values)
     except InvalidFields as error:
         try:
-            _, limits = _resolve_teacher(session, catalogue, principal, str(values.get("teacher")))
+            limits = _resolve_teacher(session, catalogue, principal, str(values.get("teacher"))).limits
         except InvalidFields:
             raise error from None
         allowed = allowed_by_teacher(limits)
@@ -105,8 +122,8 @@ def create_job(
     """
     plan = plan_job(session, resources.catalogue, principal, request)
     probe_id = request.probe.dataset_id if request.probe else None
-    dataset = _usable_dataset(session, principal, "dataset_id", request.dataset_id)
-    probe = _usable_dataset(session, principal, "probe.dataset_id", probe_id) if probe_id else None
+    dataset = usable_dataset(session, principal, "dataset_id", request.dataset_id)
+    probe = usable_dataset(session, principal, "probe.dataset_id", probe_id) if probe_id else None
     check_new_job(session, resources.settings, principal.owner)
     job = add_job(session, plan, dataset.id, probe_id)
     is_ready = all(each.state is DatasetState.READY for each in (dataset, probe) if each is not None)
@@ -132,17 +149,60 @@ def add_job(session: Session, plan: Plan, dataset_id: str, probe_dataset_id: str
     return job
 
 
-def _resolve_teacher(
-    session: Session, catalogue: Catalogue, principal: Principal, name: str
-) -> tuple[ResolvedTeacher, TeacherLimits]:
+def retry_job(session: Session, resources: Resources, principal: Principal, job_id: str) -> tuple[Job, bool]:
+    """Queue a failed or cancelled job again, as the same job.
+
+    Returns:
+        The job, and whether workers could start it now.
+
+    Raises:
+        WrongState: the job is neither; or what it is made of cannot be had any more.
+        TooManyRequests: the owner has no room for another waiting job.
+    """
+    job = job_queries.lock_job(session, job_id, principal)
+    if job.state in RETRYABLE:
+        check_new_job(session, resources.settings, job.owner)
+    job_queries.requeue(session, job)
+    datasets = [
+        _dataset_to_retry(session, each)
+        for each in (job.dataset_id, job.probe_dataset_id)
+        if each is not None
+    ]
+    teacher_id = job.teacher.get("teacher_id")
+    if teacher_id and lock_teacher(session, teacher_id, SYSTEM, shared=True) is None:
+        raise WrongState("teacher", teacher_id, "deleted", "there")
+    audit.record(session, principal, "job.retry", job.id)
+    is_ready = all(dataset.state is DatasetState.READY for dataset in datasets)
+    if is_ready:
+        mark_sent(session, "job", [job.id])
+    return job, is_ready
+
+
+def _dataset_to_retry(session: Session, dataset_id: str) -> Dataset:
+    needed = " or ".join(sorted(USABLE))
+    try:
+        dataset = dataset_queries.lock_dataset(session, dataset_id, SYSTEM, shared=True)
+    except NotFound as error:
+        raise WrongState("dataset", dataset_id, "deleted", needed) from error
+    if dataset.state not in USABLE:
+        raise WrongState("dataset", dataset_id, dataset.state, needed)
+    return dataset
+
+
+def _resolve_teacher(session: Session, catalogue: Catalogue, principal: Principal, name: str) -> _Found:
     if not name.startswith(UPLOADED_PREFIX):
-        teacher = catalogue.find_teacher(name)
-        return teacher.resolve(), teacher.limits()
-    uploaded = find_teacher(session, name, principal)
-    if uploaded is None:
-        raise UnknownTeacher(FieldProblem("teacher", f"there is no uploaded teacher {name}", input=name))
-    limits = catalogue.find_architecture(uploaded.architecture).limits(uploaded.image_size)
-    return resolve_uploaded(uploaded), limits
+        entry = catalogue.find_teacher(name)
+        teacher, parameters = entry.resolve(), entry.parameters
+        shape: NetworkShape = entry
+    else:
+        # Locked until the job is stored: a teacher that is deleted meanwhile must find the job that needs it.
+        uploaded = lock_teacher(session, name, principal, shared=True)
+        if uploaded is None:
+            raise UnknownTeacher(FieldProblem("teacher", f"there is no uploaded teacher {name}", input=name))
+        teacher, parameters = resolve_uploaded(uploaded), uploaded.parameters
+        shape = catalogue.find_architecture(uploaded.architecture)
+    network = catalogue.known_network(teacher, parameters)
+    return _Found(teacher, shape.limits(teacher.image_size), shape.depths, network)
 
 
 def resolve_uploaded(teacher: Teacher) -> ResolvedTeacher:
@@ -161,7 +221,12 @@ def resolve_uploaded(teacher: Teacher) -> ResolvedTeacher:
     )
 
 
-def _usable_dataset(session: Session, principal: Principal, field: str, dataset_id: str) -> Dataset:
+def usable_dataset(session: Session, principal: Principal, field: str, dataset_id: str) -> Dataset:
+    """The dataset that a field names, if a job could use it or wait for it.
+
+    Raises:
+        InvalidFields: names the field and what the dataset lacks.
+    """
     # Locked until the job is stored: a dataset that fails meanwhile must find the job that waits for it.
     try:
         dataset = dataset_queries.lock_dataset(session, dataset_id, principal, shared=True)

@@ -9,6 +9,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
 from api.jobs.schemas import EventOut
 from api.resources import Resources
+from core.errors import NotFound
 from core.principals import Principal
 from core.queries.events import list_events
 from core.queries.jobs import get_job
@@ -31,7 +32,10 @@ async def stream_events(
     check_at = time.monotonic() + settings.event_keepalive_seconds
     yield format_sse_event(retry=RECONNECT_MS)
     while True:
-        events, is_over = await run_in_threadpool(read_batch, resources, viewer, job_id, last)
+        try:
+            events, is_over = await run_in_threadpool(read_batch, resources, viewer, job_id, last)
+        except NotFound:  # deleted meanwhile
+            return
         for event in events:
             last = event.seq
             yield format_sse_event(

@@ -9,6 +9,8 @@ from api.forms import read_form
 from api.resources import ResourcesDep
 from api.teachers import service
 from api.teachers.schemas import TeacherForm, TeacherList, TeacherOut
+from core import deletion
+from core.queries import audit
 
 router = APIRouter(prefix="/teachers", tags=["teachers"])
 
@@ -33,6 +35,14 @@ def get_teacher(teacher_id: str, resources: ResourcesDep, principal: Reader) -> 
     """One teacher, by id, name or alias."""
     with resources.database.read() as session:
         return service.get_teacher(session, resources.catalogue, teacher_id, principal)
+
+
+@router.delete("/{teacher_id}", status_code=204)
+def delete_teacher(teacher_id: str, resources: ResourcesDep, principal: Writer) -> None:
+    """Delete an uploaded teacher that no waiting or running job needs."""
+    with resources.database.write() as session:
+        deletion.delete_teacher(session, teacher_id, principal)
+        audit.record(session, principal, "teacher.delete", teacher_id)
 
 
 @router.post("", status_code=201, response_model=TeacherOut, openapi_extra=_upload_body())

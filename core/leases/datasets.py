@@ -6,6 +6,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from core import clock
+from core.deletion import remove_later
 from core.errors import LeaseLost
 from core.leases.fence import AWAITING_WORKER, RELEASED, fenced_update, held, is_due
 from core.leases.jobs import set_finished, state_event
@@ -40,14 +41,16 @@ def claim_dataset(session: Session, dataset_id: str, worker_id: str, lease_secon
 
 
 def complete_ingest(session: Session, claim: Claim, result: IngestResult) -> None:
-    """The dataset is ready; jobs that wait for it become claimable."""
+    """The dataset is ready; jobs that wait for it become claimable. The uploaded files are needed no more."""
     fenced_update(session, claim, {"state": DatasetState.READY, "error": None, **RELEASED, **vars(result)})
+    remove_later(session, [_uploaded_files(claim.id)])
 
 
 def fail_dataset(session: Session, claim: Claim, error: JobError, report_key: str | None = None) -> None:
     """The dataset cannot be used, and neither can the jobs that wait for it."""
     values = {"state": DatasetState.FAILED, "error": error.to_dict(), "report_key": report_key}
     fenced_update(session, claim, {**values, **RELEASED})
+    remove_later(session, [_uploaded_files(claim.id)])
     _fail_waiting_jobs(session, claim.id, error)
 
 
@@ -92,6 +95,7 @@ def reap_expired_datasets(session: Session, max_attempts: int) -> list[str]:
         .with_for_update(skip_locked=True)
     ).all()
     for dataset in expired:
+        remove_later(session, [f"datasets/{dataset.id}/ingest/{dataset.attempt}"])
         _end_attempt(session, dataset, "its worker fell silent", True, max_attempts)
     return [dataset.id for dataset in expired]
 
@@ -109,9 +113,15 @@ def _end_attempt(
         dataset.state = DatasetState.FAILED
         dataset.error = error.to_dict()
         session.flush()
+        remove_later(session, [_uploaded_files(dataset.id)])
         _fail_waiting_jobs(session, dataset.id, error)
     session.flush()
     return dataset.state
+
+
+def _uploaded_files(dataset_id: str) -> str:
+    """Where they lie; they still have what the ingest takes off, such as the place where a picture was taken."""
+    return f"datasets/{dataset_id}/parts"
 
 
 def _fail_waiting_jobs(session: Session, dataset_id: str, reason: JobError) -> None:

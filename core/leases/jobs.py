@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, and_, case, exists, func, insert, or_, sel
 from sqlalchemy.orm import Session
 
 from core import clock
+from core.deletion import remove_later
 from core.errors import LeaseLost
 from core.leases.fence import AWAITING_WORKER, RELEASED, fenced_update, held
 from core.models import Artifact, Dataset, Job
@@ -104,6 +105,7 @@ def succeed(session: Session, claim: Claim, result: JsonObject, artifacts: Seque
         )
         for artifact in artifacts
     ]
+    remove_later(session, [f"jobs/{claim.id}/checkpoints"])
     done = state_event(JobState.SUCCEEDED, "The job succeeded.")
     append_events(session, claim.id, claim.attempt, [*published, done])
 

@@ -1,6 +1,6 @@
 """Queries on `datasets` and `dataset_parts`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -28,7 +28,7 @@ def get_dataset(session: Session, dataset_id: str, viewer: Principal) -> Dataset
         NotFound: when there is none in sight.
     """
     dataset = session.get(Dataset, dataset_id)
-    if dataset is None or not viewer.may_see(dataset.owner):
+    if dataset is None or dataset.deleted_at is not None or not viewer.may_see(dataset.owner):
         raise NotFound("dataset", dataset_id)
     return dataset
 
@@ -41,7 +41,7 @@ def lock_dataset(session: Session, dataset_id: str, viewer: Principal, *, shared
     """
     statement = select(Dataset).where(Dataset.id == dataset_id).with_for_update(read=shared)
     dataset = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
-    if dataset is None or not viewer.may_see(dataset.owner):
+    if dataset is None or dataset.deleted_at is not None or not viewer.may_see(dataset.owner):
         raise NotFound("dataset", dataset_id)
     return dataset
 
@@ -50,10 +50,15 @@ def list_datasets(
     session: Session, wanted: ListFilter, state: DatasetState | None, cursor: str | None, limit: int
 ) -> Page[Dataset]:
     """Datasets, newest first."""
-    statement = select(Dataset).where(wanted.on(Dataset.owner))
+    statement = select(Dataset).where(wanted.on(Dataset.owner), Dataset.deleted_at.is_(None))
     if state is not None:
         statement = statement.where(Dataset.state == state)
     return fetch_page(session, statement, Dataset.id, cursor, limit)
+
+
+def existing_datasets(session: Session, ids: Collection[str]) -> set[str]:
+    """Those of the ids that name a dataset."""
+    return set(session.scalars(select(Dataset.id).where(Dataset.id.in_(ids), Dataset.deleted_at.is_(None))))
 
 
 def start_ingest(session: Session, dataset_id: str) -> None:

@@ -1,16 +1,16 @@
 """Queries on `jobs`."""
 
-from sqlalchemy import select, update
+from sqlalchemy import case, select, update
 from sqlalchemy.orm import Session
 
 from core import clock
-from core.errors import NotFound
+from core.errors import NotFound, WrongState
 from core.models import Job
 from core.principals import Principal
 from core.queries.events import append_events
 from core.queries.paging import ListFilter, Page, fetch_page
 from core.records import NewEvent
-from core.states import EventType, JobState
+from core.states import RETRYABLE, EventType, JobState
 
 
 def add_job(session: Session, job: Job) -> None:
@@ -28,7 +28,20 @@ def get_job(session: Session, job_id: str, viewer: Principal) -> Job:
         NotFound: when there is none in sight.
     """
     job = session.get(Job, job_id, populate_existing=True)
-    if job is None or not viewer.may_see(job.owner):
+    if job is None or job.deleted_at is not None or not viewer.may_see(job.owner):
+        raise NotFound("job", job_id)
+    return job
+
+
+def lock_job(session: Session, job_id: str, viewer: Principal) -> Job:
+    """The job of that id, which nobody else changes until this transaction ends.
+
+    Raises:
+        NotFound: when there is none in sight.
+    """
+    statement = select(Job).where(Job.id == job_id).with_for_update()
+    job = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
+    if job is None or job.deleted_at is not None or not viewer.may_see(job.owner):
         raise NotFound("job", job_id)
     return job
 
@@ -37,7 +50,7 @@ def list_jobs(
     session: Session, wanted: ListFilter, state: JobState | None, cursor: str | None, limit: int
 ) -> Page[Job]:
     """Jobs, newest first."""
-    statement = select(Job).where(wanted.on(Job.owner))
+    statement = select(Job).where(wanted.on(Job.owner), Job.deleted_at.is_(None))
     if state is not None:
         statement = statement.where(Job.state == state)
     return fetch_page(session, statement, Job.id, cursor, limit)
@@ -52,10 +65,7 @@ def request_cancel(session: Session, job_id: str, viewer: Principal) -> tuple[Jo
     Raises:
         NotFound: when there is none in sight.
     """
-    statement = select(Job).where(Job.id == job_id).with_for_update()
-    job = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
-    if job is None or not viewer.may_see(job.owner):
-        raise NotFound("job", job_id)
+    job = lock_job(session, job_id, viewer)
     if job.state is JobState.QUEUED:
         _stamp(
             session, job, state=JobState.CANCELLED, finished_at=clock.now(), cancel_requested_at=clock.now()
@@ -68,6 +78,39 @@ def request_cancel(session: Session, job_id: str, viewer: Principal) -> tuple[Jo
         return job, False
     append_events(session, job_id, job.attempt, [event])
     return job, True
+
+
+def requeue(session: Session, job: Job) -> None:
+    """Let a failed or cancelled job, locked by the caller, wait for a worker again.
+
+    `attempt` goes on counting, so that whatever is left of an older attempt can write nothing; the charge for failed
+    attempts begins anew. The checkpoint stays, and so does the time that the job has had on devices.
+
+    Raises:
+        WrongState: when the job is in another state.
+    """
+    if job.state not in RETRYABLE:
+        raise WrongState("job", job.id, job.state, " or ".join(sorted(RETRYABLE)))
+    _stamp(
+        session,
+        job,
+        state=JobState.QUEUED,
+        failed_attempts=0,
+        error=None,
+        cancel_requested_at=None,
+        finished_at=None,
+        phase=None,
+        progress=None,
+        # Its time counts for the owner's period in which it runs.
+        started_at=case((Job.started_at.is_not(None), clock.now())),
+        last_sent_at=None,
+        send_count=0,
+    )
+    step = (job.checkpoint or {}).get("step")
+    resumes = "starts anew" if step is None else f"resumes from step {step}"
+    message = f"The job is tried again and {resumes}."
+    data = {"state": JobState.QUEUED.value, "retry": True, "step": step}
+    append_events(session, job.id, job.attempt, [NewEvent(EventType.STATE, message, data)])
 
 
 def _stamp(session: Session, job: Job, **values: object) -> None:

@@ -84,7 +84,8 @@ def count_numbers(session: Session) -> Numbers:
 def _by_state(
     session: Session, model: type[Job | Dataset], states: type[JobState | DatasetState]
 ) -> dict[str, int]:
-    counted = session.execute(select(model.state, func.count()).group_by(model.state)).all()
+    statement = select(model.state, func.count()).where(model.deleted_at.is_(None)).group_by(model.state)
+    counted = session.execute(statement).all()
     return {state.value: 0 for state in states} | {state.value: count for state, count in counted}
 
 

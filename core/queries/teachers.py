@@ -16,7 +16,21 @@ def find_teacher(session: Session, teacher_id: str, viewer: Principal) -> Teache
     return teacher if teacher is not None and viewer.may_see(teacher.owner) else None
 
 
+def lock_teacher(
+    session: Session, teacher_id: str, viewer: Principal, *, shared: bool = False
+) -> Teacher | None:
+    """An uploaded teacher, if there is one in sight, which stays until this transaction ends."""
+    statement = select(Teacher).where(Teacher.id == teacher_id).with_for_update(read=shared)
+    teacher = session.scalars(statement.execution_options(populate_existing=True)).one_or_none()
+    return teacher if teacher is not None and viewer.may_see(teacher.owner) else None
+
+
 def list_teachers(session: Session, wanted: ListFilter) -> Sequence[Teacher]:
     """Uploaded teachers, newest first."""
     statement = select(Teacher).where(wanted.on(Teacher.owner))
     return session.scalars(statement.order_by(Teacher.id.desc())).all()
+
+
+def teacher_hashes(session: Session) -> Sequence[str]:
+    """The sha256 of every uploaded teacher."""
+    return session.scalars(select(Teacher.sha256)).all()

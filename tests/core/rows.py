@@ -26,10 +26,9 @@ def add_job(
             owner=owner,
             state=state,
             teacher={"name": "sample"},
-            options={"r": 2, "k": 4},
             dataset_id=dataset_id,
             probe_dataset_id=probe_dataset_id,
-            **columns,
+            **{"options": {"r": 2, "k": 4}, **columns},
         )
         session.add(job)
     return job.id

@@ -1,9 +1,11 @@
 """Every operation from every state: the state afterwards is the same or one that LEGAL allows."""
 
+from contextlib import suppress
+
 import pytest
 from sqlalchemy import update
 
-from core.errors import LeaseLost
+from core.errors import LeaseLost, WrongState
 from core.leases import (
     Claim,
     JobError,
@@ -16,7 +18,7 @@ from core.leases import (
 )
 from core.models import Job
 from core.principals import SYSTEM
-from core.queries.jobs import request_cancel
+from core.queries.jobs import lock_job, request_cancel, requeue
 from core.states import LEGAL, TERMINAL, JobState, sources
 from tests.core.rows import add_job, expire_lease, get
 
@@ -29,6 +31,11 @@ def _reap(session, claim):
     reap_expired(session, max_attempts=3)
 
 
+def _retry(session, claim):
+    with suppress(WrongState):
+        requeue(session, lock_job(session, claim.id, SYSTEM))
+
+
 OPERATIONS = {
     "claim": (lambda session, claim: claim_job(session, claim.id, "worker-2", 30), JobState.RUNNING),
     "succeed": (lambda session, claim: succeed(session, claim, {}, []), JobState.SUCCEEDED),
@@ -36,6 +43,7 @@ OPERATIONS = {
     "cancelled": (lambda session, claim: cancelled(session, claim), JobState.CANCELLED),
     "release": (lambda session, claim: release(session, claim, "drained", False), JobState.QUEUED),
     "reap": (_reap, JobState.QUEUED),
+    "retry": (_retry, JobState.QUEUED),
     "cancel": (lambda session, claim: request_cancel(session, claim.id, SYSTEM), JobState.CANCELLED),
 }
 
@@ -53,9 +61,11 @@ def test_an_operation_moves_a_job_only_where_the_table_says(sqlite, state, opera
         pass
     after = get(sqlite, Job, job_id)
     assert after.state is state or after.state in LEGAL[state]
-    if state in TERMINAL:
+    if operation == "retry":
+        assert after.state is (target if state in (JobState.FAILED, JobState.CANCELLED) else state)
+    elif state in TERMINAL:
         assert after.state is state
-    needs_holder = operation not in ("claim", "cancel")
+    needs_holder = operation not in ("claim", "cancel", "retry")
     if state is JobState.RUNNING and needs_holder:
         assert after.state is target
     if state is JobState.QUEUED:

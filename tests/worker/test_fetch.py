@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from core.catalogue import ResolvedTeacher
 from core.settings import Settings
 from core.storage import Storage
+from worker.cache import Cache
 from worker.child import ROOT
 from worker.errors import LabelsMissing, StoredObjectDamaged
 from worker.fetch import fetch_checkpoint, fetch_images, fetch_probe, fetch_teacher
@@ -20,6 +22,12 @@ from worker.protocol import CheckpointRef, DatasetRef, IngestSpec, PartRef
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
     return Storage.from_settings(Settings(data_dir=tmp_path))
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[Cache]:
+    with Cache(tmp_path / "cache", 1 << 30) as cache:
+        yield cache
 
 
 def png(shade: int) -> bytes:
@@ -51,28 +59,30 @@ def shades(folder: Path) -> list[int]:
     return sorted(Image.open(path).getpixel((0, 0)) for path in folder.rglob("*.png"))
 
 
-def test_images_arrive_and_are_kept_for_the_next_job(storage: Storage, tmp_path: Path) -> None:
+def test_images_arrive_and_are_kept_for_the_next_job(storage: Storage, tmp_path: Path, cache: Cache) -> None:
     dataset = stored_dataset(storage, tmp_path, "a.png", "b.png", "c.png")
-    folder = fetch_images(storage, dataset, tmp_path / "cache")
+    folder = fetch_images(storage, dataset, cache)
     assert shades(folder) == [0, 1, 2]
     storage.delete_prefix("datasets/ds_1")
-    assert fetch_images(storage, dataset, tmp_path / "cache") == folder
+    assert fetch_images(storage, dataset, cache) == folder
 
 
-def test_a_fetch_that_fails_half_way_leaves_nothing_in_the_cache(storage: Storage, tmp_path: Path) -> None:
+def test_a_fetch_that_fails_half_way_leaves_nothing_in_the_cache(
+    storage: Storage, tmp_path: Path, cache: Cache
+) -> None:
     dataset = stored_dataset(storage, tmp_path, "a.png", "b.png")
     shard = next(key for key in storage.list_keys("datasets/ds_1/ingest") if key.endswith(".tar"))
     content = bytearray(storage.get_bytes(shard))
     content[700] ^= 1
     storage.put_bytes(shard, bytes(content))
     with pytest.raises(StoredObjectDamaged, match=shard):
-        fetch_images(storage, dataset, tmp_path / "cache")
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+        fetch_images(storage, dataset, cache)
+    assert not [path for path in (cache.folder / "images").rglob("*") if path.is_file()]
 
 
-def test_a_probe_becomes_numbered_class_folders(storage: Storage, tmp_path: Path) -> None:
+def test_a_probe_becomes_numbered_class_folders(storage: Storage, tmp_path: Path, cache: Cache) -> None:
     names = ("train/<b>/1.png", "train/cat/2.png", "test/cat/3.png", "test/<b>/4.png")
-    probe = fetch_probe(storage, stored_dataset(storage, tmp_path, *names), tmp_path / "cache")
+    probe = fetch_probe(storage, stored_dataset(storage, tmp_path, *names), cache)
     assert probe.classes == ("<b>", "cat")
     assert [path.name for path in sorted(probe.train.iterdir())] == ["00000", "00001"]
     train, test = probe.train, probe.test
@@ -81,8 +91,8 @@ def test_a_probe_becomes_numbered_class_folders(storage: Storage, tmp_path: Path
     assert (shades(test / "00000"), shades(test / "00001")) == ([3], [2])
 
 
-def test_a_probe_without_splits_is_one_tree(storage: Storage, tmp_path: Path) -> None:
-    probe = fetch_probe(storage, stored_dataset(storage, tmp_path, "a/1.png", "b/2.png"), tmp_path / "c")
+def test_a_probe_without_splits_is_one_tree(storage: Storage, tmp_path: Path, cache: Cache) -> None:
+    probe = fetch_probe(storage, stored_dataset(storage, tmp_path, "a/1.png", "b/2.png"), cache)
     assert (shades(probe.train), probe.test) == ([0, 1], None)
 
 
@@ -95,10 +105,10 @@ def test_a_probe_without_splits_is_one_tree(storage: Storage, tmp_path: Path) ->
     ],
 )
 def test_a_probe_whose_labels_do_not_fit_is_refused(
-    storage: Storage, tmp_path: Path, names: tuple[str, ...], reason: str
+    storage: Storage, tmp_path: Path, cache: Cache, names: tuple[str, ...], reason: str
 ) -> None:
     with pytest.raises(LabelsMissing, match=reason) as refused:
-        fetch_probe(storage, stored_dataset(storage, tmp_path, *names), tmp_path / "cache")
+        fetch_probe(storage, stored_dataset(storage, tmp_path, *names), cache)
     assert refused.value.param == "probe"
 
 
@@ -116,17 +126,17 @@ def test_a_torn_or_missing_checkpoint_is_not_used(storage: Storage, tmp_path: Pa
     assert list(target.parent.iterdir()) == []
 
 
-def test_each_kind_of_teacher_is_found_where_it_lies(storage: Storage, tmp_path: Path) -> None:
+def test_each_kind_of_teacher_is_found_where_it_lies(storage: Storage, tmp_path: Path, cache: Cache) -> None:
     def teacher(kind: str, source: str) -> ResolvedTeacher:
         return ResolvedTeacher(
             name="t", kind=kind, source=source, architecture="a", image_size=8, depth=2, embed_dim=4
         )
 
     stored = storage.put_bytes("teachers/tch_1.safetensors", b"weights")
-    assert fetch_teacher(storage, teacher("timm", "vit_tiny"), None, tmp_path) == "vit_tiny"
-    bundled = fetch_teacher(storage, teacher("bundled", "samples/digits_teacher"), None, tmp_path)
+    assert fetch_teacher(storage, teacher("timm", "vit_tiny"), None, cache) == "vit_tiny"
+    bundled = fetch_teacher(storage, teacher("bundled", "samples/digits_teacher"), None, cache)
     assert bundled == str(ROOT / "samples/digits_teacher")
-    uploaded = fetch_teacher(storage, teacher("uploaded", stored.key), stored.sha256, tmp_path)
+    uploaded = fetch_teacher(storage, teacher("uploaded", stored.key), stored.sha256, cache)
     assert Path(uploaded).read_bytes() == b"weights"
     with pytest.raises(StoredObjectDamaged):
-        fetch_teacher(storage, teacher("uploaded", stored.key), "0" * 64, tmp_path)
+        fetch_teacher(storage, teacher("uploaded", stored.key), "0" * 64, cache)

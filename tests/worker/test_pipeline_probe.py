@@ -48,6 +48,7 @@ def run(digits: DigitsFolders, scratch: Path) -> Recorder:
         checkpoint=None,
         scratch=scratch / "scratch",
         cache=scratch / "cache",
+        cache_bytes=1 << 30,
         checkpoint_seconds=60,
     )
     recorder = Recorder()

@@ -78,17 +78,24 @@ def test_a_result_publishes_its_files_with_the_success(runtime: Runtime, play) -
     assert "Step 1 of 9, loss 0.5000." in messages(runtime, job)
 
 
-def test_a_training_that_diverged_fails_and_its_last_checkpoint_is_kept(runtime: Runtime, play) -> None:
-    kept = {}
-    for code in ("non_finite_loss", "out_of_range"):
-        job_id = add_job(runtime.database)
-        key = f"jobs/{job_id}/checkpoints/1/5.safetensors"
-        runtime.storage.put_bytes(key, b"weights")
-        job = play("checkpoint 5", f"error {code}", job_id=job_id)
-        assert (job.state, job.error["code"], job.checkpoint["step"]) == (JobState.FAILED, code, 5)
-        kept[code] = runtime.storage.list_keys(f"jobs/{job_id}/checkpoints")
-    assert [key.rpartition("/")[2] for key in kept["non_finite_loss"]] == ["5.safetensors"]
-    assert kept["out_of_range"] == []
+@pytest.mark.parametrize("end", ["error non_finite_loss", "error out_of_range", "sleep 60"])
+def test_the_last_checkpoint_of_a_job_that_failed_or_was_cancelled_is_kept_for_a_retry(
+    runtime: Runtime, play, end: str
+) -> None:
+    job_id = add_job(runtime.database)
+    key = f"jobs/{job_id}/checkpoints/1/5.safetensors"
+    runtime.storage.put_bytes(key, b"weights")
+
+    def cancel_once_it_is_recorded(job_id: str) -> None:
+        wait_until(lambda: get(runtime.database, Job, job_id).checkpoint is not None)
+        cancel(runtime)(job_id)
+
+    job = play(
+        "checkpoint 5", end, job_id=job_id, meanwhile=cancel_once_it_is_recorded if "sleep" in end else None
+    )
+    assert job.state in (JobState.FAILED, JobState.CANCELLED)
+    assert job.checkpoint["step"] == 5
+    assert runtime.storage.list_keys(f"jobs/{job_id}/checkpoints") == [key]
 
 
 def test_a_killed_trainer_gives_the_job_back_with_a_hint_at_memory(runtime: Runtime, play) -> None:

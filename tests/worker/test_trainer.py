@@ -12,6 +12,7 @@ from core.catalogue import ResolvedTeacher
 from core.options import JobOptions
 from core.settings import Settings
 from core.storage import Storage
+from core.workload import count_work
 from samples.digits import write_digits
 from wecolora.errors import OutOfMemory
 from worker.fetch import Inputs
@@ -89,6 +90,7 @@ def run(tmp_path: Path, images: Path):
             checkpoint=checkpoint,
             scratch=tmp_path / "scratch",
             cache=tmp_path / "cache",
+            cache_bytes=1 << 30,
             checkpoint_seconds=checkpoint_seconds,
         )
         recorder = Recorder()
@@ -110,6 +112,11 @@ def test_a_job_without_a_probe_leaves_the_accuracies_open(run) -> None:
         3,
     )
     assert result.result["load"] == 'timm.create_model("local-dir:student", pretrained=True)'
+    # What estimates of other jobs are made from.
+    costs = [result.result[name]["gmacs"] for name in ("teacher", "student")]
+    assert result.result["work_gmacs"] == count_work(JobOptions(epochs=1), 24, *costs) > 0
+    assert result.result["images"] == 24
+    assert (result.result["device"], bool(result.result["device_name"])) == ("cpu", True)
     assert len(result.result["refit"]) == len(result.result["blocks"]) == 4
     phases = [message.phase.value for message in recorder.all(PhaseMessage)]
     assert phases == ["preparing", "distilling", "merging", "exporting", "publishing"]

@@ -1,0 +1,65 @@
+"""The dispatcher's broom: removes the objects of what was deleted, and what has had its time.
+
+Any number of dispatchers may sweep at once, and a sweep may end at any point: what it did not do, the next one does.
+"""
+
+import logging
+import threading
+
+from core import retention
+from core.errors import StorageUnavailable
+from worker.runtime import DATABASE_TROUBLE, Runtime
+
+log = logging.getLogger(__name__)
+
+
+def sweep(runtime: Runtime) -> int:
+    """One round.
+
+    Returns:
+        How much was done; nothing is left when it is 0.
+    """
+    settings, database = runtime.settings, runtime.database
+    with database.write() as session:
+        uploads = retention.expire_uploads(session, settings.upload_idle_days)
+    with database.write() as session:
+        checkpoints = retention.expire_checkpoints(session, settings.checkpoint_days)
+    with database.write() as session:
+        entries = retention.prune_audit(session, settings.audit_days)
+    for dataset_id in uploads:
+        log.info(
+            "the upload of dataset %s was left for %g days and is removed",
+            dataset_id,
+            settings.upload_idle_days,
+        )
+    removed = remove_objects(runtime)
+    with database.write() as session:
+        rows = retention.remove_rows(session, settings.quota_period_days)
+    return len(uploads) + len(checkpoints) + entries + removed + rows
+
+
+def remove_objects(runtime: Runtime) -> int:
+    """Remove objects first and then the note that asks for it; returns the number of prefixes done."""
+    with runtime.database.read() as session:
+        prefixes = retention.next_deletions(session)
+    for done, prefix in enumerate(prefixes):
+        try:
+            runtime.storage.delete_prefix(prefix)
+        except StorageUnavailable as error:
+            log.warning("objects below %s are left for the next sweep: %s", prefix, error)
+            return done
+        with runtime.database.write() as session:
+            retention.note_removed(session, prefix)
+    return len(prefixes)
+
+
+def run(runtime: Runtime, stop: threading.Event) -> None:
+    """Sweep until told to stop; without a pause while there is something to do."""
+    pause = 0.0
+    while not stop.wait(pause):
+        pause = runtime.settings.sweep_interval_seconds
+        try:
+            if sweep(runtime):
+                pause = runtime.settings.dispatcher_interval_seconds
+        except DATABASE_TROUBLE as error:
+            log.warning("the database does not answer: %s", type(error).__name__)
