@@ -79,6 +79,7 @@ def hide_dataset(session: Session, dataset: Dataset) -> None:
     dataset.name = ""
     dataset.image_count = dataset.size_bytes = None
     dataset.class_names = dataset.splits = dataset.error = dataset.report_key = None
+    dataset.statistics = dataset.contact_sheet = None
     _hide(session, dataset)
     remove_later(session, [f"datasets/{dataset.id}"])
 

@@ -83,6 +83,9 @@ class Dataset(Leased, Deletable, Timestamped, Base):
     class_names: Mapped[list[str] | None]
     splits: Mapped[JsonObject | None]
     report_key: Mapped[str | None] = mapped_column(Text)
+    statistics: Mapped[JsonObject | None]
+    contact_sheet: Mapped[JsonObject | None]
+    """Where it lies, its size and hash, and how its tiles are laid out."""
 
 
 class DatasetPart(Base):

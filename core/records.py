@@ -67,3 +67,5 @@ class IngestResult:
     report_key: str
     class_names: list[str] | None = None
     splits: JsonObject | None = None
+    statistics: JsonObject | None = None
+    contact_sheet: JsonObject | None = None

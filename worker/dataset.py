@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 INDEX_NAME = "index.jsonl"
 REPORT_NAME = "report.json"
+CONTACT_SHEET_NAME = "contact-sheet.jpg"
 Split = Literal["train", "test", "val"]
 
 
@@ -67,6 +68,9 @@ class Report(_Frozen):
     splits: dict[str, int] | None
     width: SizeRange
     height: SizeRange
+    formats: dict[str, int] = {}
+    """Images by the format that they came in."""
+    class_counts: dict[str, int] | None = None
     shards: list[Shard]
     skipped: list[SkippedFile]
     duplicates: list[SkippedFile]

@@ -70,6 +70,8 @@ class CleanImage:
     width: int
     height: int
     pixels_sha256: str
+    source_format: str
+    """Pillow's name of what came in: JPEG, PNG, WEBP, TIFF or BMP."""
 
 
 def sniff(head: bytes) -> str | None:
@@ -153,7 +155,14 @@ def _normalise(image: Image.Image) -> CleanImage:
         encoded = _encode(plain, "JPEG", quality=95, subsampling=0)
     else:
         encoded = _encode(plain, "PNG", compress_level=1)
-    return CleanImage(encoded, ".jpg" if is_jpeg else ".png", plain.width, plain.height, digest.hexdigest())
+    return CleanImage(
+        encoded,
+        ".jpg" if is_jpeg else ".png",
+        plain.width,
+        plain.height,
+        digest.hexdigest(),
+        "JPEG" if is_jpeg else str(image.format),
+    )
 
 
 def _encode_keeping_tables(image: Image.Image) -> bytes:

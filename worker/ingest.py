@@ -3,13 +3,16 @@
 import hashlib
 import json
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from worker.archive import Budget, Entry, UnpackLimits
+from worker.contact_sheet import ContactSheet
 from worker.dataset import (
+    CONTACT_SHEET_NAME,
     INDEX_NAME,
     REPORT_NAME,
     IndexEntry,
@@ -57,6 +60,7 @@ class _Tally:
     folders: set[Folders] = field(default_factory=set)
     widths: "array[int]" = field(default_factory=lambda: array("I"))
     heights: "array[int]" = field(default_factory=lambda: array("I"))
+    formats: Counter[str] = field(default_factory=Counter)
     skipped: list[SkippedFile] = field(default_factory=list)
     skipped_count: int = 0
     duplicates: list[SkippedFile] = field(default_factory=list)
@@ -88,6 +92,7 @@ class Ingest:
         self._writer = ShardWriter(folder, on_shard, shard_bytes)
         self._draft = (folder / "draft.jsonl").open("w", encoding="utf-8")
         self._tally = _Tally()
+        self.contact_sheet = ContactSheet()
 
     def __enter__(self) -> Self:
         return self
@@ -132,6 +137,8 @@ class Ingest:
         tally.folders.add(folders_of(entry.name))
         tally.widths.append(image.width)
         tally.heights.append(image.height)
+        tally.formats[image.source_format] += 1
+        self.contact_sheet.add(self.image_count - 1, image.data)
         shard = self._writer.add(name, image.data)
         self._draft.write(
             index_line(
@@ -147,7 +154,7 @@ class Ingest:
         )
 
     def finish(self) -> Report:
-        """Write the index and the report into the folder.
+        """Write the index, the contact sheet and the report into the folder.
 
         Raises:
             NoImages, TooManyBadFiles: when what is left is not worth a dataset.
@@ -158,13 +165,17 @@ class Ingest:
         tally = self._tally
         plan = plan_folders(tally.folders)
         splits: dict[str, int] = {}
+        classes: Counter[str] = Counter()
         with (self._folder / INDEX_NAME).open("w", encoding="utf-8") as index:
             for entry in read_index(self._folder / "draft.jsonl"):
                 folders = folders_of(entry.path)
                 split = plan.split_of(folders)
                 if split:
                     splits[split] = splits.get(split, 0) + 1
-                labels = {"split": split, "class_name": plan.class_of(folders)}
+                class_name = plan.class_of(folders)
+                if class_name is not None:
+                    classes[class_name] += 1
+                labels = {"split": split, "class_name": class_name}
                 index.write(index_line(entry.model_copy(update=labels)))
         report = Report(
             image_count=self.image_count,
@@ -175,10 +186,13 @@ class Ingest:
             splits=splits or None,
             width=_range(tally.widths),
             height=_range(tally.heights),
+            formats=dict(sorted(tally.formats.items())),
+            class_counts=dict(sorted(classes.items())) or None,
             shards=self._writer.shards,
             skipped=tally.skipped,
             duplicates=tally.duplicates,
         )
+        (self._folder / CONTACT_SHEET_NAME).write_bytes(self.contact_sheet.encode())
         (self._folder / REPORT_NAME).write_text(json.dumps(report.model_dump(), indent=1), encoding="utf-8")
         return report
 

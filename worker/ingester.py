@@ -8,7 +8,8 @@ from pathlib import Path
 from core.settings import get_settings
 from core.storage import Storage
 from worker.childside import Worker, run_child
-from worker.dataset import INDEX_NAME, REPORT_NAME, Report, Shard
+from worker.contact_sheet import COLUMNS, TILE_PIXELS
+from worker.dataset import CONTACT_SHEET_NAME, INDEX_NAME, REPORT_NAME, Report, Shard
 from worker.errors import StoredObjectDamaged, UploadError
 from worker.ingest import Ingest, IngestLimits
 from worker.protocol import ErrorMessage, IngestSpec, ResultMessage
@@ -43,14 +44,17 @@ def run(spec: IngestSpec, storage: Storage) -> ResultMessage:
             local.unlink()
         report = task.finish()
     storage.put_file(f"{prefix}/{INDEX_NAME}", spec.scratch / INDEX_NAME)
+    stored = storage.put_file(f"{prefix}/{CONTACT_SHEET_NAME}", spec.scratch / CONTACT_SHEET_NAME)
+    sheet = vars(stored) | {"tiles": task.contact_sheet.tiles, "columns": COLUMNS, "tile_pixels": TILE_PIXELS}
     report_key = storage.put_file(f"{prefix}/{REPORT_NAME}", spec.scratch / REPORT_NAME).key
-    return ResultMessage(result=_row_values(report, report_key))
+    return ResultMessage(result=_row_values(report) | {"report_key": report_key, "contact_sheet": sheet})
 
 
-def _row_values(report: Report, report_key: str) -> dict[str, object]:
-    """The fields of `core.records.IngestResult`."""
+def _row_values(report: Report) -> dict[str, object]:
+    """Fields of `core.records.IngestResult`."""
     shared = {"image_count", "skipped_count", "duplicate_count", "size_bytes", "class_names", "splits"}
-    return report.model_dump(include=shared) | {"report_key": report_key}
+    statistics = report.model_dump(include={"width", "height", "formats", "class_counts"})
+    return report.model_dump(include=shared) | {"statistics": statistics}
 
 
 if __name__ == "__main__":

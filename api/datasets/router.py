@@ -1,6 +1,6 @@
 """Endpoints of datasets."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Header, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -17,6 +17,7 @@ from api.datasets.schemas import (
     PartList,
     PartOut,
 )
+from api.jobs.ranges import names_etag
 from api.paging import PageDep, link_next
 from api.resources import ResourcesDep
 from core import deletion
@@ -162,3 +163,31 @@ async def get_report(dataset_id: str, resources: ResourcesDep, principal: Reader
     chunks = resources.storage.iter_range(key, 0, size_bytes)
     headers = {"Content-Length": str(size_bytes)}
     return StreamingResponse(chunks, media_type="application/json", headers=headers)
+
+
+@router.get(
+    "/{dataset_id}/contact-sheet",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {}}}, 304: {"description": "Not modified."}},
+)
+async def get_contact_sheet(
+    request: Request, dataset_id: str, resources: ResourcesDep, principal: Reader
+) -> Response:
+    """Thumbnails of up to 100 of the images in one JPEG; `contact_sheet` of the dataset says how they lie."""
+
+    def find() -> dict[str, Any]:
+        with resources.database.read() as session:
+            sheet = queries.get_dataset(session, dataset_id, principal).contact_sheet
+        if sheet is None:
+            raise NotFound("contact sheet of dataset", dataset_id)
+        resources.storage.size_bytes(sheet["key"])
+        return sheet
+
+    sheet = await run_in_threadpool(find)
+    etag = f'"{sheet["sha256"]}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    if names_etag(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    headers["Content-Length"] = str(sheet["size_bytes"])
+    chunks = resources.storage.iter_range(sheet["key"], 0, sheet["size_bytes"])
+    return StreamingResponse(chunks, media_type="image/jpeg", headers=headers)

@@ -74,6 +74,34 @@ class ErrorOut(BaseModel):
     retryable: bool = False
 
 
+class SizeRange(BaseModel):
+    """Smallest, middle and largest extent of the images, in pixels."""
+
+    min: int
+    median: int
+    max: int
+
+
+class Statistics(BaseModel):
+    """What the images of a dataset are like."""
+
+    width: SizeRange
+    height: SizeRange
+    formats: dict[str, int] = Field(description="Images by the format that they came in.")
+    class_counts: dict[str, int] | None = Field(
+        description="Images of each class, where they lie in class folders."
+    )
+
+
+class ContactSheet(BaseModel):
+    """Thumbnails in one JPEG: square tiles, row by row from the upper left, evenly taken from all images."""
+
+    tiles: int
+    columns: int
+    tile_pixels: int
+    size_bytes: int
+
+
 class DatasetOut(BaseModel):
     """A dataset."""
 
@@ -90,6 +118,8 @@ class DatasetOut(BaseModel):
     size_bytes: int | None
     class_names: list[str] | None
     splits: dict[str, Any] | None
+    statistics: Statistics | None
+    contact_sheet: ContactSheet | None
     created_at: datetime
     updated_at: datetime
     links: dict[str, str] = {}
@@ -101,6 +131,8 @@ class DatasetOut(BaseModel):
         links = {"self": here, "parts": f"{here}/parts", "complete": f"{here}/complete"}
         if dataset.report_key:
             links["report"] = f"{here}/report"
+        if dataset.contact_sheet:
+            links["contact_sheet"] = f"{here}/contact-sheet"
         return cls.model_validate(dataset).model_copy(update={"links": links})
 
 

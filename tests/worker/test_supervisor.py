@@ -69,6 +69,10 @@ def cancel(runtime: Runtime) -> Callable[[str], None]:
     return lambda job_id: runtime.write(lambda s: request_cancel(s, job_id, SYSTEM)) and None
 
 
+def wait_for_checkpoint(runtime: Runtime, job_id: str) -> None:
+    wait_until(lambda: get(runtime.database, Job, job_id).checkpoint is not None)
+
+
 def test_a_result_publishes_its_files_with_the_success(runtime: Runtime, play) -> None:
     job = play("phase distilling", "progress", "log beware", "checkpoint 5", "result")
     assert (job.state, job.result, job.worker_id) == (JobState.SUCCEEDED, {"steps": 9}, None)
@@ -87,7 +91,7 @@ def test_the_last_checkpoint_of_a_job_that_failed_or_was_cancelled_is_kept_for_a
     runtime.storage.put_bytes(key, b"weights")
 
     def cancel_once_it_is_recorded(job_id: str) -> None:
-        wait_until(lambda: get(runtime.database, Job, job_id).checkpoint is not None)
+        wait_for_checkpoint(runtime, job_id)
         cancel(runtime)(job_id)
 
     job = play(
@@ -142,7 +146,11 @@ def test_a_cancel_that_comes_with_the_result_leaves_one_end(runtime: Runtime, pl
 
 
 def test_a_worker_that_is_told_to_stop_gives_the_job_back_uncharged(runtime: Runtime, play) -> None:
-    job = play("checkpoint 5", "sleep 60", meanwhile=lambda _: runtime.draining.set())
+    def drain(job_id: str) -> None:
+        wait_for_checkpoint(runtime, job_id)
+        runtime.draining.set()
+
+    job = play("checkpoint 5", "sleep 60", meanwhile=drain)
     assert (job.state, job.failed_attempts, job.checkpoint["step"]) == (JobState.QUEUED, 0, 5)
     assert messages(runtime, job)[-1] == "Attempt 1 ended: the worker was told to stop"
 

@@ -1,0 +1,61 @@
+"""A contact sheet shows images from all over the dataset, each in its square."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from worker.contact_sheet import COLUMNS, MOST_TILES, TILE_PIXELS, ContactSheet
+
+
+def encoded(shade: int, size: tuple[int, int] = (32, 32), mode: str = "L", form: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, size, shade if mode == "L" else (shade, shade, shade)).save(buffer, form)
+    return buffer.getvalue()
+
+
+def shades(sheet: ContactSheet) -> list[int]:
+    """The grey in the middle of every tile."""
+    with Image.open(io.BytesIO(sheet.encode())) as image:
+        return [
+            image.getpixel(
+                (
+                    TILE_PIXELS * (number % COLUMNS) + TILE_PIXELS // 2,
+                    TILE_PIXELS * (number // COLUMNS) + TILE_PIXELS // 2,
+                )
+            )[0]
+            for number in range(sheet.tiles)
+        ]
+
+
+def test_few_images_are_all_shown_in_their_order() -> None:
+    sheet = ContactSheet()
+    for number in range(13):
+        sheet.add(number, encoded(number * 19))
+    assert shades(sheet) == pytest.approx([number * 19 for number in range(13)], abs=3)
+    with Image.open(io.BytesIO(sheet.encode())) as image:
+        assert (image.format, image.mode) == ("JPEG", "RGB")
+        assert image.size == (COLUMNS * TILE_PIXELS, 2 * TILE_PIXELS)
+        assert image.getpixel((image.width - 5, image.height - 5)) == (255, 255, 255)
+        assert not image.getexif()
+
+
+@pytest.mark.parametrize("count", [100, 101, 250, 1999])
+def test_many_images_are_shown_evenly(count: int) -> None:
+    sheet = ContactSheet()
+    for number in range(count):
+        sheet.add(number, encoded(number * 255 // count, (4, 4)))
+    assert MOST_TILES // 2 < sheet.tiles <= MOST_TILES
+    shown = [number * 255 // count for number in range(0, count, sheet.stride)]
+    assert shades(sheet) == pytest.approx(shown, abs=4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2000), (2000, 1), (3000, 2000)])
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_any_shape_fills_its_tile(size: tuple[int, int], form: str) -> None:
+    sheet = ContactSheet()
+    sheet.add(0, encoded(90, size, "RGB", form))
+    with Image.open(io.BytesIO(sheet.encode())) as image:
+        assert image.size == (TILE_PIXELS, TILE_PIXELS)
+        corners = [image.getpixel((x, y))[0] for x in (0, TILE_PIXELS - 1) for y in (0, TILE_PIXELS - 1)]
+    assert corners == pytest.approx([90] * 4, abs=6)

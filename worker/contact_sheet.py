@@ -1,0 +1,56 @@
+"""Thumbnails of a dataset in one picture, encoded anew: what its owner sees of it."""
+
+import io
+from dataclasses import dataclass, field
+from typing import Final
+
+from PIL import Image, ImageOps
+
+MOST_TILES: Final = 100
+TILE_PIXELS: Final = 96
+COLUMNS: Final = 10
+_QUALITY: Final = 80
+
+
+@dataclass
+class ContactSheet:
+    """Takes every image in its turn and keeps some, evenly over all of them, in constant memory.
+
+    Every `stride`-th image has a tile. When there are too many, every other one goes and the stride doubles: so there
+    are 51 to 100 tiles, or all images where they are fewer.
+    """
+
+    stride: int = 1
+    _tiles: list[Image.Image] = field(default_factory=list)
+
+    def add(self, number: int, data: bytes) -> None:
+        """Give an image its tile, if it is one of those that have one.
+
+        Args:
+            number: of the image, counted from 0.
+            data: encoded and clean.
+        """
+        if number % self.stride:
+            return
+        with Image.open(io.BytesIO(data)) as image:
+            image.draft("RGB", (2 * TILE_PIXELS, 2 * TILE_PIXELS))  # a large JPEG is decoded at a fraction
+            self._tiles.append(ImageOps.fit(image.convert("RGB"), (TILE_PIXELS, TILE_PIXELS)))
+        if len(self._tiles) > MOST_TILES:
+            self._tiles = self._tiles[::2]
+            self.stride *= 2
+
+    @property
+    def tiles(self) -> int:
+        """How many there are; row by row from the upper left, the rest of the last row is white."""
+        return len(self._tiles)
+
+    def encode(self) -> bytes:
+        """The picture as JPEG."""
+        rows = -(-self.tiles // COLUMNS)
+        sheet = Image.new("RGB", (TILE_PIXELS * min(self.tiles, COLUMNS), TILE_PIXELS * rows), "white")
+        for number, tile in enumerate(self._tiles):
+            row, column = divmod(number, COLUMNS)
+            sheet.paste(tile, (TILE_PIXELS * column, TILE_PIXELS * row))
+        buffer = io.BytesIO()
+        sheet.save(buffer, "JPEG", quality=_QUALITY)
+        return buffer.getvalue()
