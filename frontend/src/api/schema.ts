@@ -62,7 +62,11 @@ export interface paths {
         get: operations["get_dataset"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete Dataset
+         * @description Delete a dataset that no waiting or running job needs, with everything that was uploaded for it.
+         */
+        delete: operations["delete_dataset"];
         options?: never;
         head?: never;
         patch?: never;
@@ -82,6 +86,26 @@ export interface paths {
          * @description End the upload: the images are unpacked, checked and made ready.
          */
         post: operations["complete_dataset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/datasets/{dataset_id}/contact-sheet": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Contact Sheet
+         * @description Thumbnails of up to 100 of the images in one JPEG; `contact_sheet` of the dataset says how they lie.
+         */
+        get: operations["get_contact_sheet"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -206,7 +230,11 @@ export interface paths {
         get: operations["get_job"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete Job
+         * @description Delete a job that has ended, with its events and files.
+         */
+        delete: operations["delete_job"];
         options?: never;
         head?: never;
         patch?: never;
@@ -286,6 +314,26 @@ export interface paths {
         get: operations["list_events"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/jobs/{job_id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Retry Job
+         * @description Queue a failed or cancelled job again; it resumes from its last checkpoint.
+         */
+        post: operations["retry_job"];
         delete?: never;
         options?: never;
         head?: never;
@@ -454,7 +502,11 @@ export interface paths {
         get: operations["get_teacher"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Delete Teacher
+         * @description Delete an uploaded teacher that no waiting or running job needs.
+         */
+        delete: operations["delete_teacher"];
         options?: never;
         head?: never;
         patch?: never;
@@ -555,6 +607,20 @@ export interface components {
             reason?: string | null;
         };
         /**
+         * ContactSheet
+         * @description Thumbnails in one JPEG: square tiles, row by row from the upper left, evenly taken from all images.
+         */
+        ContactSheet: {
+            /** Columns */
+            columns: number;
+            /** Size Bytes */
+            size_bytes: number;
+            /** Tile Pixels */
+            tile_pixels: number;
+            /** Tiles */
+            tiles: number;
+        };
+        /**
          * DatasetComplete
          * @description What the upload consists of; without `parts`, whatever has arrived.
          */
@@ -592,6 +658,7 @@ export interface components {
         DatasetOut: {
             /** Class Names */
             class_names: string[] | null;
+            contact_sheet: components["schemas"]["ContactSheet"] | null;
             /**
              * Created At
              * Format: date-time
@@ -624,6 +691,7 @@ export interface components {
                 [key: string]: unknown;
             } | null;
             state: components["schemas"]["DatasetState"];
+            statistics: components["schemas"]["Statistics"] | null;
             /**
              * Updated At
              * Format: date-time
@@ -636,6 +704,71 @@ export interface components {
          * @enum {string}
          */
         DatasetState: "uploading" | "ingesting" | "ready" | "failed";
+        /**
+         * DryRun
+         * @description What a job would come to.
+         */
+        DryRun: {
+            /** Batch Size */
+            batch_size: number | null;
+            duration: components["schemas"]["Duration"] | null;
+            /** Given */
+            given: {
+                [key: string]: unknown;
+            };
+            /**
+             * Images
+             * @description That would be used.
+             */
+            images: number | null;
+            /** K */
+            k: number;
+            /** Method */
+            method: string;
+            /** Name */
+            name: string | null;
+            /** Options */
+            options: {
+                [key: string]: unknown;
+            };
+            /** R */
+            r: number;
+            /** Recipe */
+            recipe: string;
+            /**
+             * Steps
+             * @description Of the optimiser.
+             */
+            steps: number | null;
+            student_network: components["schemas"]["StudentOut"];
+            /** Teacher */
+            teacher: {
+                [key: string]: unknown;
+            };
+            teacher_network: components["schemas"]["NetworkOut"];
+            /**
+             * Unknown
+             * @description For each number that is null: why.
+             */
+            unknown: {
+                [key: string]: string;
+            };
+        };
+        /**
+         * Duration
+         * @description How long the job would run, by what finished jobs on the same device took.
+         */
+        Duration: {
+            /** Device Name */
+            device_name: string;
+            /**
+             * Jobs
+             * @description Finished jobs that this was computed from.
+             */
+            jobs: number;
+            /** Seconds */
+            seconds: number;
+        };
         /**
          * ErrorOut
          * @description Why a job or a dataset failed.
@@ -817,7 +950,10 @@ export interface components {
             result: {
                 [key: string]: unknown;
             } | null;
-            /** Started At */
+            /**
+             * Started At
+             * @description Of the first attempt; after a retry, when it was asked for.
+             */
             started_at: string | null;
             state: components["schemas"]["JobState"];
             /** Teacher */
@@ -953,6 +1089,29 @@ export interface components {
             key_id: string | null;
             owner: components["schemas"]["OwnerOut"];
             scope: components["schemas"]["Scope"];
+        };
+        /**
+         * NetworkOut
+         * @description What a network is and costs.
+         */
+        NetworkOut: {
+            /**
+             * Depth
+             * @description Blocks, all stages together.
+             */
+            depth: number;
+            /**
+             * Gmacs
+             * @description 10⁹ multiply-accumulates of one image.
+             */
+            gmacs: number | null;
+            /** Parameters */
+            parameters: number | null;
+            /**
+             * Size Bytes
+             * @description Of all tensors in float32; a file has some kilobytes of names beside.
+             */
+            size_bytes: number | null;
         };
         /**
          * OwnerList
@@ -1134,6 +1293,73 @@ export interface components {
          * @enum {string}
          */
         Scope: "read" | "write" | "admin";
+        /**
+         * SizeRange
+         * @description Smallest, middle and largest extent of the images, in pixels.
+         */
+        SizeRange: {
+            /** Max */
+            max: number;
+            /** Median */
+            median: number;
+            /** Min */
+            min: number;
+        };
+        /**
+         * Statistics
+         * @description What the images of a dataset are like.
+         */
+        Statistics: {
+            /**
+             * Class Counts
+             * @description Images of each class, where they lie in class folders.
+             */
+            class_counts: {
+                [key: string]: number;
+            } | null;
+            /**
+             * Formats
+             * @description Images by the format that they came in.
+             */
+            formats: {
+                [key: string]: number;
+            };
+            height: components["schemas"]["SizeRange"];
+            width: components["schemas"]["SizeRange"];
+        };
+        /**
+         * StudentOut
+         * @description The student as it would be delivered.
+         */
+        StudentOut: {
+            /**
+             * Blocks
+             * @description Kept blocks of the teacher, counted from 0.
+             */
+            blocks: number[] | null;
+            /**
+             * Depth
+             * @description Blocks, all stages together.
+             */
+            depth: number;
+            /**
+             * Gmacs
+             * @description 10⁹ multiply-accumulates of one image.
+             */
+            gmacs: number | null;
+            /** Parameters */
+            parameters: number | null;
+            /**
+             * Size Bytes
+             * @description Of all tensors in float32; a file has some kilobytes of names beside.
+             */
+            size_bytes: number | null;
+            /**
+             * Trainable Parameters
+             * @description What the training would change.
+             */
+            trainable_parameters: number | null;
+        };
         /**
          * TeacherList
          * @description Uploaded teachers, newest first, then the catalogue.
@@ -1366,6 +1592,35 @@ export interface operations {
             };
         };
     };
+    delete_dataset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     complete_dataset: {
         parameters: {
             query?: never;
@@ -1389,6 +1644,44 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["DatasetOut"];
                 };
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_contact_sheet: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/jpeg": unknown;
+                };
+            };
+            /** @description Not modified. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What went wrong and what to do about it. */
             default: {
@@ -1580,7 +1873,10 @@ export interface operations {
     };
     create_job: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Only say what the job would come to; the dataset may be left out. JSON only. */
+                dry_run?: boolean;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -1952,6 +2248,15 @@ export interface operations {
             };
         };
         responses: {
+            /** @description What the job would come to; nothing is stored. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DryRun"];
+                };
+            };
             /** @description Successful Response */
             201: {
                 headers: {
@@ -1991,6 +2296,35 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["JobOut"];
                 };
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What went wrong and what to do about it. */
             default: {
@@ -2142,6 +2476,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retry_job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobOut"];
+                };
             };
             /** @description What went wrong and what to do about it. */
             default: {
@@ -2502,6 +2867,35 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["TeacherOut"];
                 };
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_teacher: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                teacher_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What went wrong and what to do about it. */
             default: {
