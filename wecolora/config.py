@@ -93,6 +93,8 @@ class DistillConfig(BaseModel):
         image_size: side of the input in pixels; None takes the teacher's.
         seed: of the subset, the order, the augmentation and the pairs' initialisation.
         device: ``auto`` takes CUDA when it is there.
+        devices: GPUs of this machine, or processes on its processor, that share every micro-batch; the student is the
+            same, up to rounding.
         precision: ``auto`` takes bf16 autocast where the device computes it natively and tokens are at least 256 wide,
             else fp32.
         few_shot_ratio: share α of the images that is used, in (0, 1] (paper: 0.01 to 0.1), of every class folder
@@ -131,6 +133,7 @@ class DistillConfig(BaseModel):
     image_size: Annotated[int, Field(ge=1, le=4096)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     device: Device = "auto"
+    devices: Annotated[int, Field(ge=1, le=64)] = 1
     precision: Precision = "auto"
     few_shot_ratio: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
     pseudo_labels: PseudoLabels = PseudoLabels.HARD

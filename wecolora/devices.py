@@ -1,11 +1,12 @@
 """Which device and precision a run uses."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
 
-from wecolora.errors import DeviceUnavailable
+from wecolora.errors import DeviceUnavailable, OutOfRange
 from wecolora.plain_attention import PlainAttention
 
 _BF16_WIDTH = 256
@@ -24,6 +25,28 @@ def resolve_device(device: str) -> torch.device:
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise DeviceUnavailable(device)
     return torch.device(device)
+
+
+def check_devices(device: torch.device, devices: int, *, teacher_can_be_loaded: bool) -> None:
+    """Make sure that so many devices of a kind can be used at once.
+
+    Args:
+        device: of the first process.
+        devices: wanted.
+        teacher_can_be_loaded: by other processes.
+
+    Raises:
+        OutOfRange: they cannot.
+    """
+    if devices == 1:
+        return
+    if not teacher_can_be_loaded:
+        why = "the other processes load the teacher themselves: give its name, folder or file"
+        raise OutOfRange("devices", devices, "1", why)
+    there = torch.cuda.device_count() if device.type == "cuda" else os.cpu_count() or 1
+    if devices > there:
+        kind = "GPUs" if device.type == "cuda" else "processor cores"
+        raise OutOfRange("devices", devices, f"1 to {there}, the {kind} of this machine")
 
 
 def resolve_precision(precision: str, device: torch.device, embed_dim: int) -> str:

@@ -20,7 +20,8 @@ from wecolora.errors import Interrupted, NonFiniteLoss, OutputExists
 from wecolora.export import export_adapter
 from wecolora.lora import lora_layers
 from wecolora.metrics import MetricsFile
-from wecolora.plan import Plan, chosen_blocks, make_plan, run_identity
+from wecolora.parallel import ranks_of
+from wecolora.plan import Plan, chosen_blocks, make_plan, make_trainer, run_identity
 from wecolora.progress import Progress, ProgressCallback
 from wecolora.report import make_report
 from wecolora.teachers import TeacherSpec
@@ -118,15 +119,7 @@ def _run(
     started: float,
 ) -> DistillResult:
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(
-        plan.preparation.student,
-        plan.teacher,
-        plan.preparation.objective,
-        plan.views,
-        plan.schedule,
-        plan.setting,
-        plan.preparation.computed,
-    )
+    trainer = make_trainer(plan)
     run = run_identity(plan)
     if checkpoint is not None:
         check_same_run(checkpoint, run)
@@ -134,7 +127,8 @@ def _run(
         plan.preparation.fits = [BlockFit(**fit) for fit in checkpoint.facts.get("refit", [])]
         plan.preparation.notes = tuple(checkpoint.facts.get("notes", ()))
     prepared = time.perf_counter()
-    resumed_from = _train(trainer, plan, run, folder, notify, checkpoint_seconds)
+    with ranks_of(plan, trainer, run) as trainer.ranks:
+        resumed_from = _train(trainer, plan, run, folder, notify, checkpoint_seconds)
     trained = time.perf_counter()
     student, report = _deliver(plan, trainer, folder, notify)
     report["training"] |= {  # type: ignore[operator]

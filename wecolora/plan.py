@@ -12,7 +12,7 @@ from torch import nn
 from wecolora.block_choice import measure_blocks
 from wecolora.blocks import copy_weights, plan_blocks
 from wecolora.config import BlockPolicy, DistillConfig, Method
-from wecolora.devices import resolve_device, resolve_precision
+from wecolora.devices import check_devices, resolve_device, resolve_precision
 from wecolora.errors import CheckpointMismatch, MethodDoesNotFit, OutOfRange
 from wecolora.export import check_buildable
 from wecolora.families import describe_model
@@ -24,7 +24,7 @@ from wecolora.methods.base import Context, Preparation
 from wecolora.progress import Progress, ProgressCallback
 from wecolora.schedule import Schedule
 from wecolora.teachers import TeacherSpec, image_size_of, load_teacher, preprocessing_of
-from wecolora.training import Setting
+from wecolora.training import Setting, Trainer
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Plan:
         schedule: of the steps.
         setting: device, precision and so on.
         config: as the user gave it.
+        source: what the teacher was loaded from; None for a model that was given.
+        folder: of the images.
     """
 
     teacher: nn.Module
@@ -54,6 +56,8 @@ class Plan:
     schedule: Schedule
     setting: Setting
     config: DistillConfig
+    source: TeacherSpec | None
+    folder: Path
 
 
 def make_plan(
@@ -74,6 +78,8 @@ def make_plan(
             again, since the checkpoint holds it.
     """
     device = resolve_device(config.device)
+    source = None if isinstance(teacher, nn.Module) else _with_size(teacher, config)
+    check_devices(device, config.devices, teacher_can_be_loaded=source is not None)
     teacher_model = teacher if isinstance(teacher, nn.Module) else load_teacher(_with_size(teacher, config))
     layout = describe_model(teacher_model)
     _check_family(layout, config.method)
@@ -136,7 +142,34 @@ def make_plan(
         loader_processes=4 if device.type == "cuda" else 0,
     )
     found = len(everything) + len(everything.skipped)
-    return Plan(teacher_model, preparation, layout, blocks, used, views, found, schedule, setting, config)
+    return Plan(
+        teacher_model,
+        preparation,
+        layout,
+        blocks,
+        used,
+        views,
+        found,
+        schedule,
+        setting,
+        config,
+        source,
+        images,
+    )
+
+
+def make_trainer(plan: Plan) -> Trainer:
+    """The trainer of a plan, before its first step."""
+    preparation = plan.preparation
+    return Trainer(
+        preparation.student,
+        plan.teacher,
+        preparation.objective,
+        plan.views,
+        plan.schedule,
+        plan.setting,
+        preparation.computed,
+    )
 
 
 def _check_family(layout: Layout, method: Method) -> None:
@@ -156,7 +189,7 @@ def _with_size(teacher: TeacherSpec | str | Path, config: DistillConfig) -> Teac
 
 def run_identity(plan: Plan) -> dict[str, object]:
     """What a continued run must share with the one that wrote the checkpoint."""
-    settings = plan.config.model_dump(mode="json", exclude={"device", "image_size"})
+    settings = plan.config.model_dump(mode="json", exclude={"device", "devices", "image_size"})
     return {
         **settings,
         "teacher": _digest_tensors(plan.teacher),

@@ -63,6 +63,7 @@ def make_report(
             "warmup_steps": schedule.warmup_steps,
             "peak_learning_rate": schedule.peak_learning_rate,
             "device": str(plan.setting.device),
+            "devices": plan.config.devices,
             "precision": plan.setting.precision,
             "initial_loss": trainer.losses[0] if trainer.losses else None,
             "final_loss": _mean(last_epoch),

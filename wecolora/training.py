@@ -14,6 +14,7 @@ from wecolora.devices import autocast, deterministic, is_out_of_memory
 from wecolora.errors import NonFiniteLoss, OutOfMemory
 from wecolora.images import AugmentedImages
 from wecolora.objectives import Key, Objective
+from wecolora.ranks import Ranks
 from wecolora.schedule import Schedule
 from wecolora.targets import TargetCache
 
@@ -57,22 +58,25 @@ class Setting:
     loader_processes: int = 0
 
 
-class _MicroBatches(Sampler[list[tuple[int, int]]]):
-    """The schedule's micro-batches from one step on, made as they are asked for."""
+class _MicroBatches(Sampler[list[Key]]):
+    """A rank's shares of the schedule's micro-batches from one step on, made as they are asked for."""
 
-    def __init__(self, schedule: Schedule, first_step: int) -> None:
+    def __init__(self, schedule: Schedule, first_step: int, ranks: Ranks) -> None:
         self.schedule = schedule
         self.first_step = first_step
+        self.ranks = ranks
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        return self.schedule.micro_batches(self.first_step)
+    def __iter__(self) -> Iterator[list[Key]]:
+        shares = map(self.ranks.share, self.schedule.micro_batches(self.first_step))
+        return filter(None, shares)
 
 
 class Trainer:
     """A run that can be stopped after any step and continued elsewhere.
 
     Iterate over `steps`; between two steps `state` holds everything that the rest of the run depends on, so a run
-    that is continued from it ends with the same weights, bit for bit on the same machine.
+    that is continued from it ends with the same weights, bit for bit on the same machine and
+    number of devices.
 
     Args:
         student: whose parameters that require gradients are trained.
@@ -83,6 +87,9 @@ class Trainer:
         setting: device, precision and so on.
         computed: names of the student's tensors that were computed before training (a closed form), and so belong to
             the state although no step changes them.
+
+    Attributes:
+        ranks: this process among those that train together; alone unless set before the first step.
     """
 
     def __init__(
@@ -102,6 +109,7 @@ class Trainer:
         self.schedule = schedule
         self.setting = setting
         self.computed = tuple(computed)
+        self.ranks = Ranks()
         self.step = 0
         self.losses: list[float] = []
         self.speeds: list[float] = []
@@ -135,9 +143,10 @@ class Trainer:
         if self.step >= self.schedule.total_steps:
             return
         with self.objective.attached(self.student, self.teacher), deterministic(self.setting.device):
-            batches = zip(self.schedule.micro_batches(self.step), self._loader(), strict=True)
+            batches = self.schedule.micro_batches(self.step)
+            images = iter(self._loader())
             while self.step < self.schedule.total_steps:
-                yield self._one_step(batches)
+                yield self._one_step(batches, images)
 
     def state(self) -> dict[str, Tensor]:
         """Trainable and computed tensors, AdamW's moments and the history, by name, on the CPU."""
@@ -187,13 +196,13 @@ class Trainer:
         processes = self.setting.loader_processes
         return DataLoader(
             self.images,
-            batch_sampler=_MicroBatches(self.schedule, self.step),
+            batch_sampler=_MicroBatches(self.schedule, self.step, self.ranks),
             num_workers=processes,
             pin_memory=self.setting.device.type == "cuda",
             multiprocessing_context="fork" if processes else None,
         )
 
-    def _one_step(self, batches: Iterator[tuple[list[Key], Tensor]]) -> StepResult:
+    def _one_step(self, batches: Iterator[list[Key]], images: Iterator[Tensor]) -> StepResult:
         assert self.optimizer is not None
         started = time.perf_counter()
         learning_rate = self.schedule.learning_rate(self.step)
@@ -202,14 +211,16 @@ class Trainer:
         sizes = self.schedule.step_sizes(self.step)
         total = torch.zeros((), device=self.setting.device)
         for size in sizes:
-            keys, images = next(batches)
+            keys = self.ranks.share(next(batches))
+            if not keys:  # fewer images than ranks
+                continue
             try:
-                total += self._micro_batch(keys, images, size / sum(sizes))
+                total += self._micro_batch(keys, next(images), len(keys) / sum(sizes))
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
                 raise OutOfMemory(str(self.setting.device), size) from error
-        loss = float(total)
+        loss = float(self.ranks.sum_gradients(list(self.trainable.values()), total))
         if not math.isfinite(loss):
             raise NonFiniteLoss(self.step + 1, loss, learning_rate)
         self.optimizer.step()

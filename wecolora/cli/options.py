@@ -63,7 +63,8 @@ _HELP: Mapping[str, Mapping[str, str]] = {
     },
     "Machine": {
         "device": "Where to compute.",
-        "precision": "auto takes bf16 on CUDA and fp32 on the CPU.",
+        "devices": "GPUs, or processes on the CPU, that share the work.",
+        "precision": "auto takes bf16 where the machine is made for it, else fp32.",
     },
 }  # fmt: skip
 _OTHERS = "Others"

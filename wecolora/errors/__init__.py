@@ -31,6 +31,7 @@ from wecolora.errors.runs import (
     NonFiniteLoss,
     OutOfMemory,
     OutputExists,
+    RankFailed,
     TokenShapeMismatch,
     TooFewImagesToCluster,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "OutOfMemory",
     "OutOfRange",
     "OutputExists",
+    "RankFailed",
     "PathOutsideFolder",
     "PreprocessingMismatch",
     "TeacherUnavailable",

@@ -91,6 +91,18 @@ class DeviceUnavailable(WecoloraError):
         super().__init__(f"device {device!r} is not available here: use 'cpu' or 'auto'.")
 
 
+class RankFailed(WecoloraError):
+    """One of the processes that train together has ended."""
+
+    code = "rank_failed"
+    field = "devices"
+
+    def __init__(self, rank: int, reason: str) -> None:
+        self.rank = rank
+        self.reason = reason
+        super().__init__(f"process {rank} of the training has failed: {reason}. The last checkpoint is kept.")
+
+
 class NonFiniteLoss(WecoloraError):
     """The loss became infinite or not a number; the weights of that step are not used, earlier checkpoints stay."""
 
