@@ -96,6 +96,7 @@ class TrainingOptions(BaseModel):
     image_size: int | None = Field(None, ge=1, le=4096, description="Pixels; a multiple of the patch size.")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="The same seed gives the same student.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train.")
+    devices: int = Field(1, ge=1, le=64, description="GPUs of a worker that share the work.")
     precision: Literal["auto", "fp32", "bf16"] | None = Field(
         None, description="Arithmetic of the training; auto: bf16 where the machine is made for it."
     )

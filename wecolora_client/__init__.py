@@ -19,7 +19,7 @@ from wecolora_client.errors import (
     ServiceError,
     Unreachable,
 )
-from wecolora_client.models import Artifact, Dataset, Event, Failure, Job, Part
+from wecolora_client.models import Artifact, Dataset, DryRun, Event, Failure, Job, Network, Part
 from wecolora_client.uploads import UploadProgress
 
 __all__ = [
@@ -29,10 +29,12 @@ __all__ = [
     "DamagedDownload",
     "Dataset",
     "DatasetFailed",
+    "DryRun",
     "Event",
     "Failure",
     "Job",
     "JobFailed",
+    "Network",
     "NothingToUpload",
     "Part",
     "ServiceError",

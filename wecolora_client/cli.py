@@ -15,7 +15,7 @@ from rich.console import Console
 from wecolora_client.client import Client
 from wecolora_client.errors import ClientError, DatasetFailed, NothingToUpload, ServiceError
 from wecolora_client.models import Job
-from wecolora_client.show import make_table, upload_bar, watch
+from wecolora_client.show import describe, make_table, upload_bar, watch
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Distil with a WeCoLoRA service.")
 _shown = Console()
@@ -51,6 +51,7 @@ def run(
         _fail(f"{out} exists and is not empty; name another folder with --out", 2)
     request: dict[str, Any] = {"teacher": teacher, "r": r, "k": k, "name": name, **_options(option or [])}
     with _errors_become_exit_codes(), Client(url, key, patience_seconds=patience) as client:
+        _messages.print(describe(client.dry_run(**request)))
         request["dataset_id"] = _upload(client, images, None, None)
         if probe is not None:
             request["probe"] = {"dataset_id": _upload(client, probe, None, None)}

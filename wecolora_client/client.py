@@ -13,7 +13,7 @@ import httpx2
 
 from wecolora_client.downloads import download_file
 from wecolora_client.errors import ClientError, DatasetFailed, JobFailed, ServiceError, Unreachable
-from wecolora_client.models import Artifact, Dataset, Event, Job, Part
+from wecolora_client.models import Artifact, Dataset, DryRun, Event, Job, Part
 from wecolora_client.packing import PART_BYTES, plan_parts
 from wecolora_client.transport import Transport
 from wecolora_client.uploads import Upload, UploadProgress
@@ -121,6 +121,15 @@ class Client:
             ServiceError: a field is wrong; `problem.errors` names it and what is allowed.
         """
         return Job.model_validate_json(self._transport.call("POST", "/jobs", json=request).content)
+
+    def dry_run(self, **request: Any) -> DryRun:
+        """What a job would come to; nothing is stored, and its images may be still to come (no ``dataset_id``).
+
+        Raises:
+            ServiceError: a field is wrong, as `create_job` would say.
+        """
+        answer = self._transport.call("POST", "/jobs", params={"dry_run": "true"}, json=request)
+        return DryRun.model_validate_json(answer.content)
 
     def get_job(self, job_id: str) -> Job:
         """The job as it is now."""

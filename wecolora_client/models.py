@@ -88,6 +88,25 @@ class Job(Answer):
         return self.state in TERMINAL
 
 
+class Network(Answer):
+    """What a network is and costs; None for what cannot be known beforehand."""
+
+    depth: int
+    parameters: int | None
+    gmacs: float | None
+    size_bytes: int | None
+
+
+class DryRun(Answer):
+    """What a job would come to. `unknown` says why a number is None."""
+
+    teacher_network: Network
+    student_network: Network
+    images: int | None
+    steps: int | None
+    unknown: dict[str, str]
+
+
 class Event(Answer):
     """One thing that happened to a job; `seq` counts from 1 without gaps."""
 

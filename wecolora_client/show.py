@@ -20,7 +20,7 @@ from rich.table import Table
 
 from wecolora_client.client import Client
 from wecolora_client.errors import ClientError
-from wecolora_client.models import Event, Job
+from wecolora_client.models import DryRun, Event, Job
 from wecolora_client.uploads import UploadProgress
 
 
@@ -91,6 +91,17 @@ def watch(client: Client, job_id: str, console: Console) -> Job:
                 )
 
         return client.wait_for_job(job_id, show)
+
+
+def describe(plan: DryRun) -> str:
+    """What the student will be, in a line."""
+    teacher, student = plan.teacher_network, plan.student_network
+    parts = [f"{teacher.depth} → {student.depth} blocks"]
+    if teacher.parameters is not None and student.parameters is not None:
+        parts.append(f"{teacher.parameters / 1e6:.1f} → {student.parameters / 1e6:.1f} M parameters")
+    if teacher.gmacs is not None and student.gmacs is not None:
+        parts.append(f"{teacher.gmacs:.2f} → {student.gmacs:.2f} GMACs")
+    return ", ".join(parts)
 
 
 def make_table(job: Job) -> Table:

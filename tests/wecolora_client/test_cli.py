@@ -43,6 +43,7 @@ def test_one_command_takes_a_folder_to_a_student_that_loads_in_timm(
         "--set", "epochs=1", "--out", tmp_path / "student", "--url", service.url,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "12 → 6 blocks" in done.stderr
     assert "recipe paper, r = 2, k = 8, teacher sample-digits" in done.stdout
     (path,) = re.findall(r'timm\.create_model\("local-dir:([^"]+)", pretrained=True\)', done.stdout)
     assert len(timm.create_model(f"local-dir:{path}", pretrained=True).blocks) == 6
@@ -64,6 +65,8 @@ def test_what_the_caller_got_wrong_is_said_before_anything_is_sent_where_it_can_
     assert (taken.returncode, "not empty" in taken.stderr) == (2, True)
     nothing = call("run", tmp_path / "nothing", "--out", tmp_path / "student", *there)
     assert (nothing.returncode, "there is no" in nothing.stderr) == (2, True)
+    unknown = call("run", digits.unlabelled, "--out", tmp_path / "student", *there, "--r", 13)
+    assert (unknown.returncode, "r: " in unknown.stderr) == (2, True)
     malformed = call("run", digits.unlabelled, "--out", tmp_path / "student", "--set", "epochs", *there)
     assert (malformed.returncode, "NAME=VALUE" in malformed.stderr) == (2, True)
     assert service.get("/datasets")["data"] == before

@@ -139,6 +139,16 @@ def test_a_refused_job_raises_the_services_own_words_with_field_and_range(
         client.create_job(teacher=TEACHER, dataset_id=dataset_id, r=2, k=4000)
 
 
+def test_what_a_job_would_come_to_is_known_before_anything_is_uploaded(api: Api, client: Client) -> None:
+    plan = client.dry_run(teacher=TEACHER, r=3, k=16)
+    assert (plan.teacher_network.depth, plan.student_network.depth) == (12, 4)
+    assert plan.student_network.parameters < plan.teacher_network.parameters == 472_818
+    assert (plan.steps, "steps" in plan.unknown) == (None, True)
+    with pytest.raises(ServiceError, match="r: "):
+        client.dry_run(teacher=TEACHER, r=13)
+    assert api.client.get("/jobs").json()["data"] == []
+
+
 def test_following_a_job_yields_every_event_once_also_when_the_connection_breaks(
     api: Api, relay: Relay, client: Client, tmp_path: Path
 ) -> None:
@@ -223,6 +233,8 @@ def test_a_service_that_asks_for_a_key_gets_it(settings: Settings) -> None:
     [
         (models.Dataset, "DatasetOut"),
         (models.Job, "JobOut"),
+        (models.DryRun, "DryRun"),
+        (models.Network, "NetworkOut"),
         (models.Event, "EventOut"),
         (models.Artifact, "ArtifactOut"),
         (models.Part, "PartOut"),
