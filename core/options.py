@@ -152,6 +152,14 @@ def check_against_teacher(options: JobOptions, limits: TeacherLimits) -> list[Fi
     ]
 
 
+def check_devices(options: JobOptions, most: int) -> list[FieldProblem]:
+    """Whether a worker of this service has as many devices as the job asks for."""
+    if options.devices <= most:
+        return []
+    message = f"the largest worker of this service has {most} (WECOLORA_DEVICES)"
+    return [FieldProblem("devices", message, f"1 to {most}", options.devices)]
+
+
 def _check_depth(options: JobOptions, limits: TeacherLimits) -> Iterator[FieldProblem]:
     if options.r > limits.max_compression_factor:
         message = f"the teacher has {limits.max_compression_factor} blocks"

@@ -118,6 +118,11 @@ class Settings(BaseSettings):
     event_keepalive_seconds: Seconds = Field(15, description="An idle event stream sends a comment.")
     teacher_catalogue: Path | None = Field(None, description="A catalogue instead of the built-in one.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where jobs with device `auto` run.")
+    devices: Count = Field(
+        1,
+        description="Devices (GPUs) of a worker that one job may use at once. Of the API: the most that a job may ask "
+        "for; of a worker: it leaves jobs that ask for more to others.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
     log_format: Literal["auto", "text", "json"] = Field(
         "auto", description="`auto`: one JSON object a line in production, lines to read when embedded."

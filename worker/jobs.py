@@ -48,13 +48,14 @@ def run_next_job(runtime: Runtime) -> None:
         return
     settings = runtime.settings
     most, lease_seconds = settings.quota_running_jobs, settings.lease_seconds
-    claim = runtime.write(lambda s: leases.claim_next_job(s, runtime.worker_id, lease_seconds, most))
+    devices = settings.devices
+    claim = runtime.write(lambda s: leases.claim_next_job(s, runtime.worker_id, lease_seconds, most, devices))
     if claim is None:
         log.debug("no job is to be had")
         return
     run_attempt(runtime, claim, lambda s: JobWork(runtime, claim, make_spec(s, claim, runtime)))
     # The message of a job that had to wait for this one to end was spent while it waited.
-    waiting = runtime.write(lambda s: leases.next_job(s, most))
+    waiting = runtime.write(lambda s: leases.next_job(s, most, devices))
     if waiting is not None:
         send_run_job(runtime.celery, waiting)
     drop_deleted(runtime)

@@ -11,7 +11,7 @@ from worker.protocol import ErrorMessage, JobSpec, PhaseMessage
 
 
 def train(worker: Worker, spec: JobSpec) -> None:
-    """Run the job; what its owner can mend is reported as final and never tried again."""
+    """Run the job; what its owner can mend is reported as final, and never tried again by itself."""
     worker.send(PhaseMessage(phase=Phase.FETCHING))
     with Cache(spec.cache, spec.cache_bytes) as cache:
         run(worker, spec, Storage.from_settings(get_settings()), cache)
@@ -37,7 +37,7 @@ def run(worker: Worker, spec: JobSpec, storage: Storage, cache: Cache) -> None:
 
 def distil(worker: Worker, spec: JobSpec, inputs: Inputs, storage: Storage) -> None:
     """Everything that needs torch, whose import takes seconds: a job that cannot be fetched fails before it."""
-    from wecolora.errors import Interrupted, TeacherUnavailable, WecoloraError
+    from wecolora.errors import Interrupted, RankFailed, TeacherUnavailable, WecoloraError
     from worker.pipeline import Pipeline
 
     try:
@@ -45,8 +45,16 @@ def distil(worker: Worker, spec: JobSpec, inputs: Inputs, storage: Storage) -> N
     except Interrupted:
         worker.stop_now()
     except WecoloraError as error:
-        retryable = isinstance(error, TeacherUnavailable)
-        worker.send(ErrorMessage(code=error.code, message=str(error), param=error.field, retryable=retryable))
+        is_final = not isinstance(error, RankFailed)  # as when the trainer itself dies
+        worker.send(
+            ErrorMessage(
+                code=error.code,
+                message=str(error),
+                param=error.field,
+                retryable=not is_final or isinstance(error, TeacherUnavailable),
+                is_final=is_final,
+            )
+        )
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def dry_run(session: Session, resources: Resources, principal: Principal, reques
     Raises:
         ServiceError: what creating the job would raise.
     """
-    plan = plan_job(session, resources.catalogue, principal, request)
+    plan = plan_job(session, resources, principal, request)
     dataset = _dataset(session, principal, "dataset_id", request.dataset_id)
     probe_id = request.probe.dataset_id if request.probe else None
     probe = _dataset(session, principal, "probe.dataset_id", probe_id)
@@ -163,7 +163,8 @@ def _estimate(
 ) -> Duration | None:
     kind = plan.options.device if plan.options.device != "auto" else resources.settings.device
     device = latest_device(session, kind)
-    timings = list_timings(session, device, plan.options.precision or "auto") if device else []
+    options = plan.options
+    timings = list_timings(session, device, options.precision or "auto", options.devices) if device else []
     if device is None or not timings:
         where = "on this kind of device" if device is None else f"on {device}, in this precision"
         unknown["duration"] = f"no job has finished {where} yet"

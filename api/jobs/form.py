@@ -87,7 +87,7 @@ def create_job_from_form(
     """
     with resources.database.read() as session:
         request = parse_request(session, resources.catalogue, principal, JobRequest, form.values)
-        plan_job(session, resources.catalogue, principal, request)
+        plan_job(session, resources, principal, request)
         size_bytes = sum(file.size or 0 for file in (*form.images, *form.probe))
         _check_quotas(session, resources.settings, principal.owner, size_bytes)
     stored: list[NewDataset] = []
@@ -97,7 +97,7 @@ def create_job_from_form(
             stored.append(_store_files(resources.storage, "probe", form.probe))
         with resources.database.write() as session:
             # Again, because the teacher may have been deleted meanwhile.
-            plan = plan_job(session, resources.catalogue, principal, request)
+            plan = plan_job(session, resources, principal, request)
             job = _record(session, resources.settings, plan, stored)
     except Exception:
         for dataset in stored:

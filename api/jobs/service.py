@@ -22,6 +22,7 @@ from core.options import (
     TeacherLimits,
     allowed_by_teacher,
     check_against_teacher,
+    check_devices,
 )
 from core.principals import SYSTEM, Principal
 from core.queries import audit
@@ -70,7 +71,7 @@ class _Found:
     network: KnownNetwork | None
 
 
-def plan_job(session: Session, catalogue: Catalogue, principal: Principal, request: JobRequest) -> Plan:
+def plan_job(session: Session, resources: Resources, principal: Principal, request: JobRequest) -> Plan:
     """Resolve the teacher, complete the options, and check them against it and against each other.
 
     Raises:
@@ -78,10 +79,14 @@ def plan_job(session: Session, catalogue: Catalogue, principal: Principal, reque
         UnsupportedTeacher: says why.
         InvalidFields: names every option at fault and its range.
     """
-    found = _resolve_teacher(session, catalogue, principal, request.teacher)
+    found = _resolve_teacher(session, resources.catalogue, principal, request.teacher)
     given = given_options(request)
     options = complete_options(given, min(DEFAULT_LORA_RANK, found.limits.max_lora_rank))
-    problems = [*check_combinations(options), *check_against_teacher(options, found.limits)]
+    problems = [
+        *check_combinations(options),
+        *check_against_teacher(options, found.limits),
+        *check_devices(options, resources.settings.devices),
+    ]
     if problems:
         raise InvalidFields(*problems)
     kept = kept_blocks(found.stages, options)
@@ -120,7 +125,7 @@ def create_job(
     Returns:
         The job, and whether workers could start it now (its datasets are ready).
     """
-    plan = plan_job(session, resources.catalogue, principal, request)
+    plan = plan_job(session, resources, principal, request)
     probe_id = request.probe.dataset_id if request.probe else None
     dataset = usable_dataset(session, principal, "dataset_id", request.dataset_id)
     probe = usable_dataset(session, principal, "probe.dataset_id", probe_id) if probe_id else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, exists, func, insert, or_, select, true, update
 from sqlalchemy.orm import Session
 
 from core import clock
@@ -11,6 +11,7 @@ from core.errors import LeaseLost
 from core.leases.fence import AWAITING_WORKER, RELEASED, fenced_update, held
 from core.models import Artifact, Dataset, Job
 from core.queries.events import append_events
+from core.queries.jobs import devices_of
 from core.records import Claim, JobError, JsonObject, NewArtifact, NewEvent
 from core.states import COUNTING, DatasetState, EventLevel, EventType, JobState, Phase, sources
 
@@ -33,9 +34,16 @@ def datasets_ready() -> ColumnElement[bool]:
     )
 
 
-def claimable() -> ColumnElement[bool]:
-    """True for a job that a worker could start now."""
-    return and_(Job.state.in_(sources(JobState.RUNNING)), Job.cancel_requested_at.is_(None), datasets_ready())
+def claimable(devices: int | None = None) -> ColumnElement[bool]:
+    """True for a job that a worker could start now.
+
+    Args:
+        devices: that the worker has; None: enough.
+    """
+    fits = true() if devices is None else devices_of() <= devices
+    return and_(
+        fits, Job.state.in_(sources(JobState.RUNNING)), Job.cancel_requested_at.is_(None), datasets_ready()
+    )
 
 
 def claim_job(session: Session, job_id: str, worker_id: str, lease_seconds: float) -> Claim | None:
@@ -191,5 +199,5 @@ def _spent() -> JsonObject:
     """Values that add the attempt's time, up to the last sign of life: nobody pays for a worker's silence."""
     is_silent = Job.lease_expires_at < clock.now()
     until = case((is_silent, Job.heartbeat_at), else_=clock.now())
-    spent = func.coalesce(clock.seconds_between(Job.claimed_at, until), 0.0)
+    spent = devices_of() * func.coalesce(clock.seconds_between(Job.claimed_at, until), 0.0)
     return {"device_seconds": Job.device_seconds + spent, "claimed_at": None}

@@ -21,7 +21,11 @@ POSTGRES_LOCK: Final = 7_236_403
 
 
 def claim_next_job(
-    session: Session, worker_id: str, lease_seconds: float, most_running: int | None
+    session: Session,
+    worker_id: str,
+    lease_seconds: float,
+    most_running: int | None,
+    devices: int | None = None,
 ) -> Claim | None:
     """Take the job whose turn it is; None when none is to be had.
 
@@ -30,11 +34,12 @@ def claim_next_job(
         worker_id: who takes it.
         lease_seconds: for how long.
         most_running: jobs of an owner that may run at once, where the owner has no number of its own; None: any.
+        devices: that the worker has; jobs that ask for more are left to others. None: enough.
     """
     # On SQLite the transaction of a writer is the lock.
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("select pg_advisory_xact_lock(:key)"), {"key": POSTGRES_LOCK})
-    while (job_id := next_job(session, most_running)) is not None:
+    while (job_id := next_job(session, most_running, devices)) is not None:
         claim = claim_job(session, job_id, worker_id, lease_seconds)
         if claim is not None:
             _note_turn(session, job_id)
@@ -43,13 +48,14 @@ def claim_next_job(
     return None
 
 
-def next_job(session: Session, most_running: int | None) -> str | None:
-    """The job that a worker would get now."""
-    waiting = exists(select(Job.id).where(Job.owner == Owner.name, claimable()))
+def next_job(session: Session, most_running: int | None, devices: int | None = None) -> str | None:
+    """The job that a worker with so many devices would get now."""
+    waiting = exists(select(Job.id).where(Job.owner == Owner.name, claimable(devices)))
     owner = session.scalar(owners_with_room(most_running).where(waiting).limit(1))
     if owner is None:
         return None
-    return session.scalar(select(Job.id).where(Job.owner == owner, claimable()).order_by(Job.id).limit(1))
+    oldest = select(Job.id).where(Job.owner == owner, claimable(devices)).order_by(Job.id).limit(1)
+    return session.scalar(oldest)
 
 
 def owners_with_room(most_running: int | None) -> Select[str]:

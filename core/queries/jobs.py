@@ -1,6 +1,6 @@
 """Queries on `jobs`."""
 
-from sqlalchemy import case, select, update
+from sqlalchemy import ColumnElement, case, func, select, update
 from sqlalchemy.orm import Session
 
 from core import clock
@@ -11,6 +11,11 @@ from core.queries.events import append_events
 from core.queries.paging import ListFilter, Page, fetch_page
 from core.records import NewEvent
 from core.states import RETRYABLE, EventType, JobState
+
+
+def devices_of() -> ColumnElement[int]:
+    """How many devices a job asks for; 1 for jobs that were stored before one could."""
+    return func.coalesce(Job.options["devices"].as_integer(), 1)
 
 
 def add_job(session: Session, job: Job) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from core import clock
 from core.errors import NotFound
 from core.models import Dataset, DatasetPart, Job, Owner, Teacher
+from core.queries.jobs import devices_of
 from core.queries.paging import Page, fetch_page
 from core.states import JobState
 
@@ -75,7 +76,7 @@ class Usage:
 def usage_of(session: Session, owner: str, period_days: int) -> Usage:
     """Count what the owner has now."""
     in_period = _in_period(owner, period_days)
-    running = func.coalesce(clock.seconds_between(Job.claimed_at, clock.now()), 0.0)
+    running = devices_of() * func.coalesce(clock.seconds_between(Job.claimed_at, clock.now()), 0.0)
     return Usage(
         bytes=bytes_of(session, owner),
         images=images_of(session, owner),

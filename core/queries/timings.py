@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, and_, select, true
 from sqlalchemy.orm import Session
 
 from core.models import Job
+from core.queries.jobs import devices_of
 from core.states import JobState
 from core.workload import Timing
 
@@ -26,8 +27,8 @@ def latest_device(session: Session, kind: str) -> str | None:
     return session.scalar(statement)
 
 
-def list_timings(session: Session, device_name: str, precision: str) -> Sequence[Timing]:
-    """What the latest jobs on this device took, with the same arithmetic asked for."""
+def list_timings(session: Session, device_name: str, precision: str, devices: int) -> Sequence[Timing]:
+    """What the latest jobs on so many of this device took, with the same arithmetic asked for."""
     work, seconds = Job.result["work_gmacs"].as_float(), Job.result["seconds"].as_float()
     statement = (
         select(work, seconds)
@@ -35,6 +36,7 @@ def list_timings(session: Session, device_name: str, precision: str) -> Sequence
             _measured(),
             _text("device_name") == device_name,
             Job.options["precision"].as_string() == precision,
+            devices_of() == devices,
             seconds > 0,
         )
         .order_by(Job.id.desc())

@@ -185,6 +185,17 @@ def test_a_value_out_of_range_is_refused_by_name_before_anything_is_stored(
     assert len(shared_api.resources.storage.list_keys("datasets")) == before["dataset_parts"]
 
 
+def test_more_devices_than_the_largest_worker_has_are_refused(shared_api, shared_dataset, make_settings):
+    body = {"teacher": "sample-digits", "dataset_id": shared_dataset, "devices": 2}
+    refused = shared_api.client.post("/jobs", json=body)
+    (error,) = refused.json()["errors"]
+    assert (refused.status_code, error["field"], error["allowed"]) == (422, "devices", "1 to 1")
+    assert "WECOLORA_DEVICES" in refused.json()["detail"]
+    with run_api(make_settings(devices=2)) as api:
+        made = api.client.post("/jobs", json={**body, "dataset_id": ready_dataset(api)})
+        assert (made.status_code, made.json()["options"]["devices"]) == (201, 2)
+
+
 @pytest.mark.parametrize(("options", "field", "allowed"), TOGETHER)
 def test_options_that_do_not_go_together_are_refused_before_anything_is_stored(
     shared_api, shared_dataset, options, field, allowed

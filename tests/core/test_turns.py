@@ -11,7 +11,7 @@ from core.leases import JobError, claim_next_job, due_jobs, fail, next_job, reap
 from core.models import Job, Owner
 from core.principals import SYSTEM
 from core.queries.jobs import request_cancel
-from core.queries.owners import ensure_owner
+from core.queries.owners import ensure_owner, usage_of
 from core.states import DatasetState, JobState
 from tests.core.rows import add_dataset, add_job, expire_lease, get
 
@@ -30,9 +30,9 @@ def queue(database, owner, count):
     return [add_job(database, dataset_id, owner=owner) for _ in range(count)]
 
 
-def claim(database, most_running=None, worker="worker-1"):
+def claim(database, most_running=None, worker="worker-1", devices=None):
     with database.write() as session:
-        return claim_next_job(session, worker, 30, most_running)
+        return claim_next_job(session, worker, 30, most_running, devices)
 
 
 def set_limit(database, owner, most):
@@ -77,6 +77,20 @@ def test_no_more_jobs_of_an_owner_run_than_may_and_the_next_begins_when_one_ends
     assert claim(database, 2).id == lab[0]
 
 
+def test_a_worker_leaves_jobs_that_want_more_devices_to_one_that_has_them(database):
+    dataset_id = add_dataset(database, owner="lab")
+    large, small = (
+        add_job(database, dataset_id, owner="lab", options={"r": 2, "k": 4, **wanted})
+        for wanted in ({"devices": 4}, {})  # jobs from before the option have none
+    )
+    assert claim(database, devices=2).id == small, "the large one does not hold the queue up"
+    assert claim(database, devices=2) is None
+    with database.write() as session:
+        assert next_job(session, None, 2) is None
+        assert due_jobs(session, 5) == [large], "it is still announced"
+    assert claim(database, devices=4).id == large
+
+
 def test_an_owners_own_limit_goes_before_the_deployments(database):
     queue(database, "lab", 5)
     set_limit(database, "lab", 3)
@@ -115,6 +129,19 @@ def test_jobs_that_cannot_run_are_passed_over(database):
     assert claim(database).id == second
     assert claim(database) is None
     assert get(database, Job, waiting).state is JobState.QUEUED
+
+
+def test_a_job_on_several_devices_spends_the_time_of_each(database):
+    dataset_id = add_dataset(database, owner="lab")
+    job_id = add_job(database, dataset_id, owner="lab", options={"r": 2, "k": 4, "devices": 4})
+    held = claim(database)
+    with database.write() as session:
+        session.execute(update(Job).where(Job.id == job_id).values(claimed_at=clock.now_plus(-100)))
+    with database.read() as session:
+        assert usage_of(session, "lab", 30).device_seconds == pytest.approx(400, abs=20)
+    with database.write() as session:
+        release(session, held, "drained", False)
+    assert get(database, Job, job_id).device_seconds == pytest.approx(400, abs=20)
 
 
 def test_the_time_on_a_device_is_added_up_over_attempts_and_a_workers_silence_is_free(database):

@@ -123,3 +123,23 @@ def test_a_server_that_is_stopped_or_killed_leaves_nothing_running_and_loses_not
     service.process.wait()
     service.process.stdout.close()
     service.http.close()
+
+
+def test_a_job_on_two_devices_survives_the_death_of_the_second_one(
+    tmp_path: Path, digits: dict[str, bytes]
+) -> None:
+    service = Service(tmp_path, WECOLORA_DEVICES="2")
+    try:
+        images = service.upload("digits", ("digits.zip", digits["unlabelled"]))
+        job_id = start(service, images, devices=2, device="cpu", recipe="paper")
+        wait_for_checkpoint(service, job_id, 20)
+        kill(service, "wecolora.follower")
+        wait_for(lambda: service.job(job_id)["attempt"] == 2)
+        job = service.wait_for_end(job_id)
+        assert (job["state"], job["attempt"]) == ("succeeded", 2), job["error"]
+        ended = [each["message"] for each in service.events(job_id) if "Attempt 1 ended" in each["message"]]
+        assert "process 1 of the training has failed" in ended[0]
+        assert "Resuming from step" in " ".join(each["message"] for each in service.events(job_id))
+        assert service.pid_of("wecolora.follower") is None
+    finally:
+        service.stop()
