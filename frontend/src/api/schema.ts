@@ -1919,6 +1919,12 @@ export interface operations {
                      */
                     device?: "auto" | "cpu" | "cuda";
                     /**
+                     * Devices
+                     * @description GPUs of a worker that share the work.
+                     * @default 1
+                     */
+                    devices?: number;
+                    /**
                      * Epochs
                      * @description Passes over the images; 0 trains nothing.
                      */
@@ -2098,6 +2104,12 @@ export interface operations {
                      * @enum {string}
                      */
                     device?: "auto" | "cpu" | "cuda";
+                    /**
+                     * Devices
+                     * @description GPUs of a worker that share the work.
+                     * @default 1
+                     */
+                    devices?: number;
                     /**
                      * Epochs
                      * @description Passes over the images; 0 trains nothing.
