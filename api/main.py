@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 from starlette.types import Scope
 
-from api import problems
+from api import idempotency, problems
 from api.audit.router import router as audit
 from api.dashboard.serving import BUILT, make_dashboard
 from api.datasets.router import router as datasets
@@ -72,6 +72,7 @@ def create_app(settings: Settings | None = None, dashboard: Path = BUILT) -> Fas
         generate_unique_id_function=lambda route: route.name,
     )
     problems.install(app)
+    idempotency.install(app)
     app.add_middleware(RequestGuard, settings=chosen)
     app.add_middleware(SecurityHeaders)
     app.state.request_metrics = RequestMetrics()

@@ -165,6 +165,20 @@ class InvalidTeacherFile(ServiceError):
         super().__init__(reason)
 
 
+class IdempotencyKeyReused(ServiceError):
+    """The key came with another request before."""
+
+    code = "idempotency_key_reused"
+    status = 422
+    title = "Idempotency key reused"
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        message = "this key was sent with another request; make up a new one for each request"
+        self.problems = (FieldProblem("Idempotency-Key", message, input=key),)
+        super().__init__(f"Idempotency-Key: {message}.")
+
+
 class ChecksumMismatch(ServiceError):
     """The bytes that arrived are not the bytes that were announced."""
 

@@ -75,6 +75,10 @@ class Settings(BaseSettings):
         7, description="Checkpoints of jobs that failed or were cancelled are kept for a retry."
     )
     audit_days: Days = Field(365, description="Older entries of the audit log are removed.")
+    idempotency_hours: Annotated[float, Field(gt=0)] = Field(
+        24,
+        description="A request with an `Idempotency-Key` that is sent again gets its first answer this long.",
+    )
     cache_bytes: Count = Field(
         50 * GIBIBYTE, description="A worker's cache of datasets and teachers; what no job uses makes room."
     )

@@ -8,6 +8,7 @@ import threading
 
 from core import retention
 from core.errors import StorageUnavailable
+from core.queries.idempotency import prune_keys
 from worker.runtime import DATABASE_TROUBLE, Runtime
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ def sweep(runtime: Runtime) -> int:
         checkpoints = retention.expire_checkpoints(session, settings.checkpoint_days)
     with database.write() as session:
         entries = retention.prune_audit(session, settings.audit_days)
+        entries += prune_keys(session, settings.idempotency_hours)
     for dataset_id in uploads:
         log.info(
             "the upload of dataset %s was left for %g days and is removed",

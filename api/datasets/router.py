@@ -17,6 +17,7 @@ from api.datasets.schemas import (
     PartList,
     PartOut,
 )
+from api.idempotency import OnceDep
 from api.jobs.ranges import names_etag
 from api.paging import PageDep, link_next
 from api.resources import ResourcesDep
@@ -34,13 +35,19 @@ PartNumber = Annotated[int, Path(ge=1, le=HIGHEST_PART)]
 
 @router.post("", status_code=201)
 def create_dataset(
-    resources: ResourcesDep, response: Response, principal: Writer, body: DatasetCreate | None = None
+    resources: ResourcesDep,
+    response: Response,
+    principal: Writer,
+    once: OnceDep,
+    body: DatasetCreate | None = None,
 ) -> DatasetOut:
     """Begin a dataset; then upload its parts."""
     with resources.database.write() as session:
         name = (body or DatasetCreate()).name
+        once.begin(session, {"name": name})
         dataset = DatasetOut.of(queries.add_dataset(session, principal.owner, name))
         audit.record(session, principal, "dataset.create", dataset.id)
+        once.finish(session, 201, dataset, dataset.links["self"])
     response.headers["Location"] = dataset.links["self"]
     return dataset
 

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import FormData, UploadFile
 
 from api.datasets.service import part_key
+from api.idempotency import Once, form_contents
 from api.jobs.schemas import JobOut, JobRequest
 from api.jobs.service import Plan, add_job, parse_request, plan_job
 from api.resources import Resources
@@ -78,14 +79,17 @@ def _add_file(files: dict[str, list[UploadFile]], name: str, value: UploadFile) 
 
 
 def create_job_from_form(
-    resources: Resources, principal: Principal, form: JobForm
+    resources: Resources, principal: Principal, once: Once, sent: FormData
 ) -> tuple[JobOut, list[str]]:
     """Check, store the files, then write every row in one transaction.
 
     Returns:
         The job, and the ids of the datasets that are to be ingested.
     """
+    form = sort_form(sent)
+    contents = form_contents(sent) if once.key is not None else None
     with resources.database.read() as session:
+        once.look(session, contents)
         request = parse_request(session, resources.catalogue, principal, JobRequest, form.values)
         plan_job(session, resources, principal, request)
         size_bytes = sum(file.size or 0 for file in (*form.images, *form.probe))
@@ -96,9 +100,11 @@ def create_job_from_form(
         if form.probe:
             stored.append(_store_files(resources.storage, "probe", form.probe))
         with resources.database.write() as session:
+            once.begin(session, contents)
             # Again, because the teacher may have been deleted meanwhile.
             plan = plan_job(session, resources, principal, request)
             job = _record(session, resources.settings, plan, stored)
+            once.finish(session, 201, job, job.links["self"])
     except Exception:
         for dataset in stored:
             resources.storage.delete_prefix(f"datasets/{dataset.id}")

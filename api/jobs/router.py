@@ -9,10 +9,11 @@ from starlette.exceptions import HTTPException
 
 from api.access import InSight, Reader, Writer
 from api.forms import read_form
+from api.idempotency import Once, OnceDep
 from api.jobs import download, service
 from api.jobs.dry_run import DryRun, DryRunRequest
 from api.jobs.dry_run import dry_run as make_dry_run
-from api.jobs.form import create_job_from_form, sort_form
+from api.jobs.form import create_job_from_form
 from api.jobs.openapi import job_bodies
 from api.jobs.schemas import ArtifactList, ArtifactOut, EventList, EventOut, JobCreate, JobList, JobOut
 from api.jobs.stream import read_batch, stream_events
@@ -42,6 +43,7 @@ async def create_job(
     response: Response,
     resources: ResourcesDep,
     principal: Writer,
+    once: OnceDep,
     background: BackgroundTasks,
     dry_run: Annotated[
         bool,
@@ -56,10 +58,10 @@ async def create_job(
         values = parse_json_object(await request.body())
         return await run_in_threadpool(_dry_run, values, resources, principal)
     if content_type == "multipart/form-data":
-        job = await _create_from_form(request, resources, principal, background)
+        job = await _create_from_form(request, resources, principal, once, background)
     elif content_type == "application/json":
         values = parse_json_object(await request.body())
-        job = await run_in_threadpool(_create_from_json, values, resources, principal, background)
+        job = await run_in_threadpool(_create_from_json, values, resources, principal, once, background)
     else:
         raise HTTPException(415, "Send application/json or multipart/form-data.")
     response.headers["Location"] = job.links["self"]
@@ -74,24 +76,28 @@ def _dry_run(values: dict[str, Any], resources: Resources, principal: Principal)
 
 
 async def _create_from_form(
-    request: Request, resources: Resources, principal: Principal, background: BackgroundTasks
+    request: Request, resources: Resources, principal: Principal, once: Once, background: BackgroundTasks
 ) -> JobOut:
     async with read_form(request, resources.settings.max_form_files) as form:
-        job, dataset_ids = await run_in_threadpool(
-            create_job_from_form, resources, principal, sort_form(form)
-        )
+        job, dataset_ids = await run_in_threadpool(create_job_from_form, resources, principal, once, form)
     for dataset_id in dataset_ids:
         background.add_task(send_ingest, resources.celery, dataset_id)
     return job
 
 
 def _create_from_json(
-    values: dict[str, Any], resources: Resources, principal: Principal, background: BackgroundTasks
+    values: dict[str, Any],
+    resources: Resources,
+    principal: Principal,
+    once: Once,
+    background: BackgroundTasks,
 ) -> JobOut:
     with resources.database.write() as session:
+        once.begin(session, values)
         body = service.parse_request(session, resources.catalogue, principal, JobCreate, values)
         row, is_ready = service.create_job(session, resources, principal, body)
         job = JobOut.of(row)
+        once.finish(session, 201, job, job.links["self"])
     if is_ready:
         background.add_task(send_run_job, resources.celery, job.id)
     return job
@@ -140,11 +146,15 @@ def cancel_job(job_id: str, resources: ResourcesDep, principal: Writer) -> JobOu
 
 
 @router.post("/{job_id}/retry")
-def retry_job(job_id: str, resources: ResourcesDep, principal: Writer, background: BackgroundTasks) -> JobOut:
+def retry_job(
+    job_id: str, resources: ResourcesDep, principal: Writer, once: OnceDep, background: BackgroundTasks
+) -> JobOut:
     """Queue a failed or cancelled job again; it resumes from its last checkpoint."""
     with resources.database.write() as session:
+        once.begin(session, None)
         row, is_ready = service.retry_job(session, resources, principal, job_id)
         job = JobOut.of(row)
+        once.finish(session, 200, job)
     if is_ready:
         background.add_task(send_run_job, resources.celery, job.id)
     return job

@@ -6,6 +6,7 @@ from starlette.exceptions import HTTPException
 
 from api.access import InSight, Reader, Writer
 from api.forms import read_form
+from api.idempotency import OnceDep
 from api.resources import ResourcesDep
 from api.teachers import service
 from api.teachers.schemas import TeacherForm, TeacherList, TeacherOut
@@ -47,12 +48,12 @@ def delete_teacher(teacher_id: str, resources: ResourcesDep, principal: Writer) 
 
 @router.post("", status_code=201, response_model=TeacherOut, openapi_extra=_upload_body())
 async def add_teacher(
-    request: Request, response: Response, resources: ResourcesDep, principal: Writer
+    request: Request, response: Response, resources: ResourcesDep, principal: Writer, once: OnceDep
 ) -> TeacherOut:
     """Upload a safetensors checkpoint of a timm architecture."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise HTTPException(415, "Send multipart/form-data.")
     async with read_form(request, max_files=1) as form:
-        teacher = await run_in_threadpool(service.add_teacher, resources, principal, service.sort_form(form))
+        teacher = await run_in_threadpool(service.add_teacher, resources, principal, once, form)
     response.headers["Location"] = f"/teachers/{teacher.id}"
     return teacher

@@ -6,6 +6,7 @@ from typing import IO
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData, UploadFile
 
+from api.idempotency import Once, form_contents
 from api.resources import Resources
 from api.teachers.schemas import TeacherForm, TeacherOut
 from api.validation import parse_fields
@@ -69,8 +70,10 @@ def sort_form(form: FormData) -> TeacherUpload:
     return TeacherUpload(fields, file.filename or "teacher.safetensors", file.file, file.size or 0)
 
 
-def add_teacher(resources: Resources, principal: Principal, upload: TeacherUpload) -> TeacherOut:
+def add_teacher(resources: Resources, principal: Principal, once: Once, form: FormData) -> TeacherOut:
     """Check the file's header against the architecture, then store it."""
+    upload = sort_form(form)
+    contents = form_contents(form) if once.key is not None else None
     name = upload.fields.architecture
     architecture = resources.catalogue.find_architecture(name)
     tensors = read_header(upload.file, upload.size_bytes)
@@ -79,6 +82,7 @@ def add_teacher(resources: Resources, principal: Principal, upload: TeacherUploa
     _check_image_size(image_size, architecture)
     teacher_id = new_id("tch")
     with resources.database.read() as session:
+        once.look(session, contents)
         check_bytes(session, resources.settings, principal.owner, upload.size_bytes)
     stored = resources.storage.put_file(f"teachers/{teacher_id}/teacher.safetensors", upload.file)
     row = Teacher(
@@ -98,11 +102,14 @@ def add_teacher(resources: Resources, principal: Principal, upload: TeacherUploa
     )
     try:
         with resources.database.write() as session:
+            once.begin(session, contents)
             session.add(row)
             session.flush()
             check_bytes(session, resources.settings, principal.owner, 0)
             audit.record(session, principal, "teacher.create", teacher_id)
-            return _view(resources.catalogue, row)
+            teacher = _view(resources.catalogue, row)
+            once.finish(session, 201, teacher, f"/teachers/{teacher_id}")
+            return teacher
     except Exception:
         resources.storage.delete(stored.key)
         raise

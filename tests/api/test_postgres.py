@@ -54,6 +54,35 @@ def test_many_clients_create_and_cancel_at_once(api):
     assert count_rows(api)["jobs"] == before + 48
 
 
+def test_a_thousand_creates_with_one_key_make_one_job(api):
+    body = {"teacher": "digits", "dataset_id": ready_dataset(api)}
+    before = count_rows(api)["jobs"]
+
+    def create(_):
+        return api.client.post("/jobs", json=body, headers={"Idempotency-Key": "a-thousand"})
+
+    with ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(create, range(1000)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert all(answer.json() == answers[0].json() for answer in answers)
+    assert count_rows(api)["jobs"] == before + 1
+
+
+def test_forms_with_one_key_at_once_make_one_job_and_leave_no_files(api):
+    form = {"data": {"teacher": "digits"}, "files": {"images": ("a.zip", b"an archive")}}
+    before, objects = count_rows(api)["jobs"], len(api.resources.storage.list_keys("datasets"))
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(
+                lambda _: api.client.post("/jobs", **form, headers={"Idempotency-Key": "form"}), range(24)
+            )
+        )
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert count_rows(api)["jobs"] == before + 1
+    assert len(api.resources.storage.list_keys("datasets")) == objects + 1
+
+
 @pytest.mark.parametrize(
     "path", ["/jobs/%00", "/datasets/a%00b", "/jobs?cursor=%00", "/jobs/%00/artifacts/x"]
 )

@@ -1531,7 +1531,10 @@ export interface operations {
     create_dataset: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Made up by the client for one request; sent again with it, the request takes effect once. */
+                "Idempotency-Key"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1877,7 +1880,10 @@ export interface operations {
                 /** @description Only say what the job would come to; the dataset may be left out. JSON only. */
                 dry_run?: boolean;
             };
-            header?: never;
+            header?: {
+                /** @description Made up by the client for one request; sent again with it, the request takes effect once. */
+                "Idempotency-Key"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2503,7 +2509,10 @@ export interface operations {
     retry_job: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Made up by the client for one request; sent again with it, the request takes effect once. */
+                "Idempotency-Key"?: string | null;
+            };
             path: {
                 job_id: string;
             };
@@ -2802,7 +2811,10 @@ export interface operations {
     add_teacher: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Made up by the client for one request; sent again with it, the request takes effect once. */
+                "Idempotency-Key"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };
