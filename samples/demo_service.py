@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,13 +37,16 @@ class RunningService:
 
 
 @contextmanager
-def embedded_service(parent: Path, port: int | None, keep: bool) -> Iterator[RunningService]:
+def embedded_service(
+    parent: Path, port: int | None, keep: bool, settings: Mapping[str, str] | None = None
+) -> Iterator[RunningService]:
     """Run ``python -m core.serve`` on data of its own until the block is left.
 
     Args:
         parent: folder for the data folder, which is removed with the service.
         port: to listen on; None takes a free one.
         keep: leave the service and its data when the block ends without an exception.
+        settings: of the service, by variable.
 
     Raises:
         ClientError: when it does not come up; the message ends with its last words.
@@ -59,7 +62,7 @@ def embedded_service(parent: Path, port: int | None, keep: bool) -> Iterator[Run
         process = subprocess.Popen(
             [*command, *options],
             cwd=ROOT,
-            env=_environment(),
+            env=_environment() | dict(settings or {}),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

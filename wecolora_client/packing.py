@@ -17,6 +17,7 @@ Content = BufferedReader | tempfile.SpooledTemporaryFile[bytes]
 
 PART_BYTES = 8 * 1024 * 1024
 MOST_PARTS = 10_000
+_LITTER = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,18 @@ def plan_parts(
 
 
 def _files(folder: Path, subfolders: Sequence[str]) -> list[Path]:
-    found = {path for name in subfolders for path in (folder / name).rglob("*") if path.is_file()}
+    found = {
+        path
+        for name in subfolders
+        for path in (folder / name).rglob("*")
+        if path.is_file() and not _is_litter(path.relative_to(folder))
+    }
     return sorted(found, key=_natural)
+
+
+def _is_litter(path: Path) -> bool:
+    """Files that systems leave in folders, and that nobody means to upload."""
+    return any(part.startswith(".") or part in _LITTER for part in path.parts)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

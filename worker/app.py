@@ -10,9 +10,9 @@ from typing import Any
 
 from celery import Celery, bootsteps
 from celery.platforms import SecurityWarning  # type: ignore[attr-defined]
-from celery.signals import setup_logging, worker_init, worker_shutdown, worker_shutting_down
+from celery.signals import setup_logging, worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
-from core.broker import make_celery
+from core.broker import JOBS_QUEUE, make_celery
 from core.liveness import BEAT_SECONDS, beat
 from core.logs import configure_logging
 from core.production import refuse_unless_ready
@@ -41,9 +41,18 @@ def create_worker(settings: Settings) -> Celery:
         stop_tracing = start_tracing(settings, "worker")
         worker_shutdown.connect(lambda **_: stop_tracing(), weak=False)
 
+    @worker_ready.connect(weak=False)
+    def load_ahead(sender: Any, **_: Any) -> None:
+        if JOBS_QUEUE in sender.app.amqp.queues.consume_from:
+            runtime.spares.refill()
+
     @worker_shutting_down.connect(weak=False)
     def drain(**_: Any) -> None:
         runtime.draining.set()
+
+    @worker_shutdown.connect(weak=False)
+    def end(**_: Any) -> None:
+        runtime.spares.close()
 
     @setup_logging.connect(weak=False)
     def log_as_the_service_does(**_: Any) -> None:

@@ -14,7 +14,7 @@ from typing import IO
 
 from pydantic import BaseModel
 
-from worker.protocol import Message, decode, encode
+from worker.protocol import LOAD_AHEAD, Message, decode, encode
 
 ROOT = Path(__file__).resolve().parent.parent
 _TAIL_LINES = 40
@@ -22,16 +22,21 @@ _TAIL_LINE_CHARS = 400
 
 
 class ChildProcess:
-    """Runs `python -m MODULE` in a process group of its own.
+    """Runs `python -m MODULE` in a process group of its own; it waits for its specification (`begin`).
 
     Memory stays bounded whatever the child prints: only the last lines of its output are kept.
+
+    Args:
+        module: that calls `worker.childside.run_child`.
+        environment: of the process.
+        loads_ahead: load the libraries first, for a job that is still to come.
     """
 
-    def __init__(self, module: str, spec: BaseModel, environment: Mapping[str, str]) -> None:
+    def __init__(self, module: str, environment: Mapping[str, str], *, loads_ahead: bool = False) -> None:
         reading, writing = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module, str(writing)],
+                [sys.executable, "-m", module, str(writing), *([LOAD_AHEAD] if loads_ahead else [])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -54,12 +59,26 @@ class ChildProcess:
         ]
         for thread in self._threads:
             thread.start()
-        self._send(spec)
 
     @property
     def pid(self) -> int:
         """Process id, which is also the id of its group."""
         return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
+    def begin(self, spec: BaseModel) -> None:
+        """Give the child its work, once."""
+        stdin = self._process.stdin
+        assert stdin is not None
+        try:
+            stdin.write(encode(spec))
+            stdin.flush()
+        except BrokenPipeError:
+            return  # it has ended; `wait` says how
 
     def next_message(self, timeout_seconds: float) -> Message | None:
         """The next message, or None when none came in time.
@@ -124,15 +143,6 @@ class ChildProcess:
             return self._messages.get(timeout=0.05) is None
         except queue.Empty:
             return False
-
-    def _send(self, spec: BaseModel) -> None:
-        stdin = self._process.stdin
-        assert stdin is not None
-        try:
-            stdin.write(encode(spec))
-            stdin.flush()
-        except BrokenPipeError:
-            return  # it ended at once; `wait` says how
 
     def _signal(self, number: signal.Signals) -> None:
         try:

@@ -12,7 +12,7 @@ from typing import NoReturn, TypeVar
 
 from pydantic import BaseModel
 
-from worker.protocol import ErrorMessage, StoppedMessage, encode
+from worker.protocol import LOAD_AHEAD, ErrorMessage, StoppedMessage, encode
 
 _NICENESS = 5
 Spec = TypeVar("Spec", bound=BaseModel)
@@ -34,8 +34,11 @@ class Worker:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which decides
 
     def read_spec(self, kind: type[Spec]) -> Spec:
-        """Read the specification, then watch standard input for its end."""
-        spec = kind.model_validate_json(sys.stdin.buffer.readline())
+        """Read the specification, then watch standard input for its end; without one there is nothing to do."""
+        line = sys.stdin.buffer.readline()
+        if not line:
+            os._exit(0)
+        spec = kind.model_validate_json(line)
         threading.Thread(target=_end_with_worker, daemon=True).start()
         return spec
 
@@ -70,11 +73,21 @@ class Worker:
         raise Stopped
 
 
-def run_child(kind: type[Spec], work: Callable[[Worker, Spec], None]) -> NoReturn:
-    """Be a child: `python -m MODULE EVENTS_FD`. Failures are reported, never swallowed."""
+def run_child(
+    kind: type[Spec], work: Callable[[Worker, Spec], None], load: Callable[[], None] = lambda: None
+) -> NoReturn:
+    """Be a child: `python -m MODULE EVENTS_FD [--load-ahead]`. Failures are reported, never swallowed.
+
+    Args:
+        kind: of its specification.
+        work: what it does with one.
+        load: imports what the work will need; called before there is a specification, where that was asked for.
+    """
     os.nice(_NICENESS)  # the API on the same machine stays quick
     worker = Worker(int(sys.argv[1]))
     try:
+        if LOAD_AHEAD in sys.argv[2:]:
+            load()
         work(worker, worker.read_spec(kind))
     except Stopped:
         worker.send(StoppedMessage())

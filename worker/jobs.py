@@ -20,7 +20,7 @@ from core.queries.datasets import existing_datasets, get_dataset
 from core.queries.events import append_events
 from core.queries.jobs import get_job
 from core.queries.teachers import find_teacher, teacher_hashes
-from core.states import EventLevel, EventType
+from core.states import EventLevel, EventType, Phase
 from core.tracing import note
 from worker.attempt import run_attempt, scratch_folder
 from worker.cache import Cache
@@ -53,7 +53,11 @@ def run_next_job(runtime: Runtime) -> None:
     if claim is None:
         log.debug("no job is to be had")
         return
-    run_attempt(runtime, claim, lambda s: JobWork(runtime, claim, make_spec(s, claim, runtime)))
+    try:
+        run_attempt(runtime, claim, lambda s: JobWork(runtime, claim, make_spec(s, claim, runtime)))
+    finally:
+        if not runtime.draining.is_set():
+            runtime.spares.refill()
     # The message of a job that had to wait for this one to end was spent while it waited.
     waiting = runtime.write(lambda s: leases.next_job(s, most, devices))
     if waiting is not None:
@@ -125,6 +129,8 @@ class JobWork:
         match message:
             case PhaseMessage():
                 note("phase", phase=message.phase.value)
+                if message.phase is Phase.MERGING:
+                    self._runtime.spares.refill()
                 self._write(lambda s: leases.set_phase(s, self._claim, message.phase))
             case ProgressMessage():
                 self._write(

@@ -14,6 +14,9 @@ from core.catalogue import ResolvedTeacher
 from core.options import JobOptions
 from core.states import Phase
 
+LOAD_AHEAD = "--load-ahead"
+"""Tells a child to load its libraries before it has a specification."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)

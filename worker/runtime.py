@@ -19,6 +19,7 @@ from core.broker import make_celery
 from core.database import Database
 from core.settings import Settings
 from core.storage import Storage
+from worker.spares import Spares
 
 DATABASE_TROUBLE = (DBAPIError, PoolTimeout)
 _LONGEST_PAUSE_SECONDS = 5.0
@@ -36,6 +37,7 @@ class Runtime:
     storage: Storage
     celery: Celery
     worker_id: str
+    spares: Spares
     draining: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
@@ -47,11 +49,13 @@ class Runtime:
             storage=Storage.from_settings(settings),
             celery=celery or make_celery(settings),
             # Unique for every start, so that a claim of a process that died is never taken for one's own.
+            spares=Spares(settings),
             worker_id=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
         )
 
     def close(self) -> None:
-        """Close what holds connections."""
+        """Close what holds connections, and end what waits."""
+        self.spares.close()
         self.celery.close()
         self.database.close()
 

@@ -15,14 +15,9 @@ from pydantic import BaseModel
 
 from core.errors import LeaseLost
 from core.leases import Claim, JobError, renew
-from core.settings import to_environment
 from worker.child import ChildProcess
 from worker.protocol import EndMessage, ErrorMessage, Message, ResultMessage, StoppedMessage
 from worker.runtime import DATABASE_TROUBLE, Runtime
-
-# Threads of a parallel region that wait by spinning take the core from the very thread they wait for when other
-# processes need it too. Short spinning costs little on an idle machine (docs/decisions/0008-short-spinning.md).
-CHILD_DEFAULTS = {"GOMP_SPINCOUNT": "1000"}
 
 _POLL_SECONDS = 0.25
 _END_SECONDS = 5.0
@@ -71,10 +66,11 @@ class _Stop(Enum):
 
 def supervise(runtime: Runtime, claim: Claim, work: Work) -> None:
     """Run the work to one end. A lost lease ends the child and writes nothing."""
-    child = ChildProcess(work.module, work.spec, {**CHILD_DEFAULTS, **to_environment(runtime.settings)})
+    child = runtime.spares.take(work.module)
     log.info("%s %s, attempt %d: started as process %d", claim.kind, claim.id, claim.attempt, child.pid)
     try:
         try:
+            child.begin(work.spec)
             stop, end = _follow(runtime, claim, child, work)
             status = child.wait()
         finally:

@@ -57,5 +57,10 @@ def distil(worker: Worker, spec: JobSpec, inputs: Inputs, storage: Storage) -> N
         )
 
 
+def load_engine() -> None:
+    """Import what a job needs."""
+    import worker.pipeline  # noqa: F401
+
+
 if __name__ == "__main__":
-    run_child(JobSpec, train)
+    run_child(JobSpec, train, load_engine)

@@ -22,6 +22,7 @@ QUICK = {
     "WECOLORA_RESEND_AFTER_SECONDS": "1",
     "WECOLORA_DISPATCHER_INTERVAL_SECONDS": "0.3",
     "WECOLORA_CHECKPOINT_SECONDS": "0.3",
+    "WECOLORA_SPARE_TRAINER": "false",  # a trainer that is found belongs to a job
     "WECOLORA_CANCEL_GRACE_SECONDS": "10",
     "OMP_NUM_THREADS": "1",
 }

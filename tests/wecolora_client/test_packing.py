@@ -80,6 +80,15 @@ def test_a_link_to_an_image_travels_as_the_image(tmp_path: Path) -> None:
         assert member.size == 100
 
 
+def test_what_systems_leave_in_folders_stays_at_home(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / ".hidden" / "photos", files=2)
+    for litter in (".DS_Store", "train/Thumbs.db", "__MACOSX/train/._image-1.png"):
+        (folder / litter).parent.mkdir(parents=True, exist_ok=True)
+        (folder / litter).write_bytes(b"litter")
+    (part,) = plan_parts(folder)
+    assert names(part) == ["test/image-0.png", "train/image-1.png"]
+
+
 def test_an_archive_travels_as_it_is(tmp_path: Path) -> None:
     archive = tmp_path / "photos.zip"
     archive.write_bytes(b"PK...")

@@ -27,6 +27,7 @@ def settings(tmp_path: Path, sqlite_template: Path) -> Settings:
         resend_after_seconds=0.2,
         dispatcher_interval_seconds=0.1,
         max_attempts=2,
+        spare_trainer=False,
     )
 
 

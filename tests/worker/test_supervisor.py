@@ -186,9 +186,8 @@ def test_a_line_that_is_no_message_is_kept_for_the_report_and_does_no_harm(play)
 
 
 def start_child(runtime: Runtime, *steps: str) -> ChildProcess:
-    child = ChildProcess(
-        "tests.worker.scripted_child", Script(steps=list(steps)), to_environment(runtime.settings)
-    )
+    child = ChildProcess("tests.worker.scripted_child", to_environment(runtime.settings))
+    child.begin(Script(steps=list(steps)))
     while child.next_message(10) is None:
         pass
     return child
