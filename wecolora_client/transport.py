@@ -44,7 +44,7 @@ class Transport:
     def call(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
         """One request, tried again until `patience_seconds` are over.
 
-        A POST is sent under one Idempotency-Key, and not again once it may have arrived.
+        A POST is sent under one Idempotency-Key, so that what it makes is made once, however often it is sent.
 
         Raises:
             ServiceError: the service refuses it.
@@ -58,14 +58,13 @@ class Transport:
             raise_for_problem(response)
             return response
 
-        return self.retry(once, may_repeat=method != "POST")
+        return self.retry(once)
 
-    def retry(self, action: Callable[[], T], *, may_repeat: bool = True) -> T:
+    def retry(self, action: Callable[[], T]) -> T:
         """Do something until it works, the service refuses it, or patience ends.
 
         Args:
-            action: sends its requests anew every time.
-            may_repeat: False where the service must not get the request twice.
+            action: sends its requests anew every time; the service may get them twice.
 
         Raises:
             ServiceError: the service refuses it.
@@ -75,7 +74,7 @@ class Transport:
         def is_worth_another_try(error: Exception) -> bool | float:
             if isinstance(error, ServiceError) and error.problem.status in _BUSY:
                 return min(error.retry_after_seconds or 1.0, _LONGEST_WAIT_SECONDS)
-            return isinstance(error, httpx2.TransportError if may_repeat else httpx2.ConnectError)
+            return isinstance(error, httpx2.TransportError)
 
         try:
             for attempt in stamina.retry_context(

@@ -127,6 +127,18 @@ def test_a_file_that_changed_meanwhile_is_sent_again(api: Api, client: Client, t
     assert part["sha256"] != hashlib.sha256(b"older").hexdigest()
 
 
+def test_a_job_whose_answer_is_lost_is_made_once(
+    api: Api, relay: Relay, client: Client, tmp_path: Path
+) -> None:
+    dataset_id = client.upload(write_folder(tmp_path / "images", files=2))
+    with Client(relay.url, patience_seconds=20) as unlucky:
+        unlucky.get_dataset(dataset_id)
+        relay.cut_received = relay.received + 10  # the next answer breaks off
+        job = unlucky.create_job(teacher=TEACHER, dataset_id=dataset_id, r=2, k=16)
+    assert relay.cut_received is None, "the connection was not cut"
+    assert [each["id"] for each in api.client.get("/jobs").json()["data"]] == [job.id]
+
+
 def test_a_refused_job_raises_the_services_own_words_with_field_and_range(
     client: Client, tmp_path: Path
 ) -> None:
