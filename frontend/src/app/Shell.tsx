@@ -24,7 +24,7 @@ export function Shell() {
       </a>
       <AppShell.Header>
         <Group h="100%" px={{ base: "sm", sm: "lg" }} justify="space-between" wrap="nowrap" gap="xs">
-          <Group component="nav" aria-label="Main" gap="md" wrap="nowrap">
+          <Group component="nav" aria-label="Main" gap="sm" wrap="nowrap">
             <LinkAnchor to="/" underline="never" c="inherit" aria-label="WeCoLoRA, start">
               <Group gap="xs" wrap="nowrap">
                 <img src={icon} alt="" width={22} height={22} />
@@ -37,7 +37,7 @@ export function Shell() {
             <NavLink to="/datasets">Datasets</NavLink>
           </Group>
           <Group gap="xs" wrap="nowrap">
-            <LinkButton to="/jobs/new" size="sm" leftSection={<IconPlus size={16} />}>
+            <LinkButton to="/jobs/new" size="xs" leftSection={<IconPlus size={16} />}>
               New job
             </LinkButton>
             <SchemeSwitch />

@@ -12,24 +12,24 @@ import type { DatasetState, JobState } from "@/api/client";
 
 type State = JobState | DatasetState;
 
-const LOOKS: Record<State, readonly [colour: string, icon: Icon, isMoving: boolean]> = {
-  queued: ["gray", IconClock, false],
+const LOOKS: Record<State, readonly [tone: string, icon: Icon, isMoving: boolean]> = {
+  queued: ["idle", IconClock, false],
   running: ["accent", IconPlayerPlay, true],
-  succeeded: ["teal", IconCheck, false],
-  failed: ["red", IconAlertTriangle, false],
-  cancelled: ["gray", IconBan, false],
-  uploading: ["gray", IconUpload, false],
+  succeeded: ["good", IconCheck, false],
+  failed: ["bad", IconAlertTriangle, false],
+  cancelled: ["idle", IconBan, false],
+  uploading: ["idle", IconUpload, false],
   ingesting: ["accent", IconPlayerPlay, true],
-  ready: ["teal", IconCheck, false],
+  ready: ["good", IconCheck, false],
 };
 
 /** A state in words, with a colour and a sign of its own. */
 export function StateBadge({ state }: { state: State }) {
-  const [colour, Sign, isMoving] = LOOKS[state];
+  const [tone, Sign, isMoving] = LOOKS[state];
   return (
     <Badge
       variant="outline"
-      color={colour}
+      color={`var(--tone-${tone})`}
       tt="none"
       radius="sm"
       className="state"

@@ -74,7 +74,7 @@ function makeOptions(labels: string[], isLog: boolean, element: Element, width: 
   const colour = (name: string) => style.getPropertyValue(name).trim();
   const text = colour("--mantine-color-text");
   const grid = { stroke: colour("--mantine-color-default-border"), width: 1 };
-  const accent = colour("--mantine-primary-color-filled");
+  const accent = colour("--tone-accent");
   const font = `12px ${style.fontFamily}`;
   return {
     width,

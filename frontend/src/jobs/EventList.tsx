@@ -14,15 +14,15 @@ export function EventList({ events }: { events: readonly JobEvent[] }) {
         <Table.Thead>
           <Table.Tr>
             <Table.Th>Time</Table.Th>
-            <Table.Th>Attempt</Table.Th>
+            <Table.Th visibleFrom="sm">Attempt</Table.Th>
             <Table.Th>What</Table.Th>
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody>
           {shown.map((event) => (
             <Table.Tr key={event.seq}>
-              <Table.Td className="nowrap">{formatMoment(event.created_at)}</Table.Td>
-              <Table.Td>{event.attempt}</Table.Td>
+              <Table.Td>{formatMoment(event.created_at)}</Table.Td>
+              <Table.Td visibleFrom="sm">{event.attempt}</Table.Td>
               <Table.Td className="wrap">
                 {event.level !== "info" && <b>{event.level}: </b>}
                 {event.message}

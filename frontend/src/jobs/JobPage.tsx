@@ -75,12 +75,12 @@ function Heading({ job, stream }: { job: Job; stream: StreamState }) {
           <Title order={1}>{job.name ?? job.id}</Title>
           <StateBadge state={job.state} />
           {job.cancel_requested_at && !ENDED.has(job.state) && (
-            <Badge color="orange" variant="outline" tt="none" radius="sm">
+            <Badge color="var(--tone-warning)" variant="outline" tt="none" radius="sm">
               cancel requested
             </Badge>
           )}
           {stream === "lost" && (
-            <Badge color="yellow" variant="outline" tt="none" radius="sm" role="status">
+            <Badge color="var(--tone-warning)" variant="outline" tt="none" radius="sm" role="status">
               events: connecting again
             </Badge>
           )}

@@ -37,7 +37,7 @@ export function PhaseList({ job, events }: { job: Job; events: readonly JobEvent
             px="sm"
             py={6}
             aria-current={isCurrent ? "step" : undefined}
-            style={isCurrent ? { borderColor: "var(--mantine-primary-color-filled)", borderWidth: 2 } : {}}
+            style={isCurrent ? { borderColor: "var(--tone-accent)", borderWidth: 2 } : {}}
           >
             <Text
               size="sm"

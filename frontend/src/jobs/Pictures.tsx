@@ -1,4 +1,4 @@
-import { Image, Paper, SimpleGrid, Stack, Text, Title } from "@mantine/core";
+import { Image, Paper, ScrollArea, SimpleGrid, Stack, Text, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { unzip } from "fflate";
 import { useEffect, useState } from "react";
@@ -58,7 +58,13 @@ export default function Pictures({ url }: { url: string }) {
             <Title order={3} size="sm">
               {shown.title}
             </Title>
-            <Picture blob={pictures.data?.[shown.file] as Blob} alt={shown.text} />
+            <ScrollArea.Autosize
+              mah="34rem"
+              type="auto"
+              viewportProps={{ tabIndex: 0, "aria-label": shown.title }}
+            >
+              <Picture blob={pictures.data?.[shown.file] as Blob} alt={shown.text} />
+            </ScrollArea.Autosize>
             <Text size="sm" c="dimmed">
               {shown.text}
             </Text>

@@ -34,7 +34,7 @@ export function StudentFiles({ job }: { job: Job }) {
         {artifacts.data && (
           <Table maw="60rem" aria-label="Files of the job" verticalSpacing="xs">
             <Table.Tbody>
-              {artifacts.data.data.map((artifact) => (
+              {inOrder(artifacts.data.data).map((artifact) => (
                 <Table.Tr key={artifact.name}>
                   <Table.Td>
                     <Download artifact={artifact} />
@@ -56,6 +56,13 @@ export function StudentFiles({ job }: { job: Job }) {
       )}
     </>
   );
+}
+
+/** The student first; files that a newer service delivers come last. */
+function inOrder(artifacts: readonly Artifact[]): Artifact[] {
+  const order = Object.keys(MEANING);
+  const place = ({ name }: Artifact) => (order.includes(name) ? order.indexOf(name) : order.length);
+  return [...artifacts].sort((a, b) => place(a) - place(b));
 }
 
 function LoadLine({ line }: { line: string }) {

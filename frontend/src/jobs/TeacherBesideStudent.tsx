@@ -12,13 +12,13 @@ export function TeacherBesideStudent({ job }: { job: Job }) {
   return (
     <Section title="Teacher beside student">
       <SimpleGrid cols={{ base: 1, md: 2 }}>
-        <Table withTableBorder aria-label="Teacher beside student">
+        <Table withTableBorder aria-label="Teacher beside student" horizontalSpacing="xs">
           <Table.Thead>
             <Table.Tr>
               <Table.Th>Measure</Table.Th>
               <Table.Th ta="right">Teacher</Table.Th>
               <Table.Th ta="right">Student</Table.Th>
-              <Table.Th ta="right">Student ÷ teacher</Table.Th>
+              <Table.Th ta="right">Ratio</Table.Th>
             </Table.Tr>
           </Table.Thead>
           <Table.Tbody>

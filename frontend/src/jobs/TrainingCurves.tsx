@@ -31,9 +31,7 @@ export function TrainingCurves({ curves }: { curves: Curves }) {
           onChange={(event) => setLog(event.currentTarget.checked)}
         />
         <Group gap="xs" align="center">
-          <Text size="sm" id="smoothing">
-            Smoothing
-          </Text>
+          <Text size="sm">Smoothing</Text>
           <Slider
             w="9rem"
             min={0}
@@ -42,7 +40,7 @@ export function TrainingCurves({ curves }: { curves: Curves }) {
             value={smoothing}
             onChange={setSmoothing}
             label={(value) => value.toFixed(2)}
-            thumbProps={{ "aria-labelledby": "smoothing" }}
+            thumbLabel="Smoothing"
           />
         </Group>
         <Button variant="default" size="xs" onClick={() => setResets(resets + 1)}>

@@ -18,7 +18,7 @@ export function AdvancedOptions({ fields, values, errorAt, onChange }: Props) {
       <Text size="sm" c="dimmed" my="sm">
         What is left empty is decided by the recipe, or by the engine when the job runs.
       </Text>
-      <SimpleGrid cols={{ base: 1, sm: 2 }} spacing="md">
+      <SimpleGrid cols={{ base: 1, sm: 2, md: 3, lg: 4 }} spacing="md">
         {fields.map((field) => (
           <OptionInput
             key={field.name}

@@ -126,17 +126,17 @@ export function JobForm({ teachers, initial }: Props) {
               />
             </Stack>
           </Paper>
-          <AdvancedOptions
-            fields={fields.data ?? []}
-            values={draft.options}
-            errorAt={errorAt}
-            onChange={(name, value) =>
-              setDraft((before) => ({ ...before, options: { ...before.options, [name]: value } }))
-            }
-          />
         </Stack>
       </SimpleGrid>
-      <Stack mt="lg" gap="sm">
+      <Stack mt="lg" gap="md">
+        <AdvancedOptions
+          fields={fields.data ?? []}
+          values={draft.options}
+          errorAt={errorAt}
+          onChange={(name, value) =>
+            setDraft((before) => ({ ...before, options: { ...before.options, [name]: value } }))
+          }
+        />
         {fields.error && <ErrorNote error={fields.error} />}
         {start.error && <ErrorNote error={start.error} title="The job was not started" />}
         <Group>

@@ -24,7 +24,7 @@ export function NumberSlider({ label, description, least, most, value, onChange,
           value={Math.min(value, most)}
           onChange={onChange}
           label={null}
-          thumbProps={{ "aria-label": label }}
+          thumbLabel={label}
         />
         <NumberInput
           id={id}

@@ -1,0 +1,88 @@
+"""A service that asks for keys, and that goes away while the page is open."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.dashboard.conftest import OpenTab
+from tests.e2e.service import ROOT, Service, wait_for
+
+pytestmark = pytest.mark.slow
+
+
+def make_key(data_dir: Path) -> str:
+    command = [sys.executable, "-m", "core.admin", "create-key", "--owner", "lab"]
+    environment = {"PATH": "/usr/bin:/bin", "WECOLORA_DATA_DIR": str(data_dir)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return re.search(r"wcl_\S+", done.stdout)[0]
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def locked(data_dir: Path) -> Iterator[Service]:
+    service = Service(data_dir, WECOLORA_AUTH="keys")
+    service.http.headers["Authorization"] = f"Bearer {make_key(data_dir)}"
+    try:
+        yield service
+    finally:
+        service.stop()
+
+
+def test_a_page_that_was_given_a_key_outlives_a_restart_in_mid_job(
+    locked: Service, data_dir: Path, open_tab: OpenTab, digits: dict[str, bytes], tmp_path: Path
+) -> None:
+    key = locked.http.headers["Authorization"].removeprefix("Bearer ")
+    dataset = locked.upload("digits", ("digits.zip", digits["unlabelled"]))
+    options = {"k": 8, "epochs": 60, "batch_size": 16, "seed": 7}
+    job_id = locked.post("/jobs", json={"teacher": "sample-digits", "dataset_id": dataset, **options})["id"]
+
+    tab = open_tab(locked)
+    page = tab.open(f"jobs/{job_id}")
+    page.get_by_role("textbox", name="API key").fill("wcl_wrong")
+    page.get_by_role("button", name="Use this key").click()
+    page.get_by_text("not known").or_(page.get_by_text("unknown")).or_(
+        page.get_by_text("key")
+    ).first.wait_for()
+    assert page.get_by_role("heading", level=1).inner_text() == "API key"
+    page.get_by_role("textbox", name="API key").fill(key)
+    page.get_by_role("button", name="Use this key").click()
+    page.get_by_role("img", name="Loss over").wait_for()
+    locked.wait_for_step(job_id, 20)
+
+    port = locked.url.rpartition(":")[2]
+    locked.stop()
+    page.get_by_text("The service does not answer").wait_for()
+    tab.shoot("connection-lost")
+    again = Service(data_dir, ["--port", port], WECOLORA_AUTH="keys")
+    try:
+        again.http.headers["Authorization"] = f"Bearer {key}"
+        page.get_by_text("The service does not answer").wait_for(state="hidden")
+        page.locator("[data-state=succeeded]").wait_for(timeout=240_000)
+        job = again.job(job_id)
+        assert (job["state"], job["attempt"]) == ("succeeded", 2)
+        steps: list[int] = []
+        for event in again.events(job_id):
+            if event["type"] == "metric":
+                steps = [step for step in steps if step < event["data"]["step"]] + [event["data"]["step"]]
+        curve = page.get_by_role("img", name="Loss over")
+        wait_for(lambda: f"over {len(steps)} reported steps" in curve.get_attribute("aria-label"))
+        with page.expect_download() as download:
+            page.get_by_role("button", name="student.zip").click()
+        with zipfile.ZipFile(download.value.path()) as bundle:
+            assert "student/model.safetensors" in bundle.namelist()
+    finally:
+        again.stop()
+    # The key is this tab's alone.
+    assert page.evaluate("[Object.keys(localStorage).filter((k) => k.includes('key')), document.cookie]") == [
+        [],
+        "",
+    ]

@@ -1,0 +1,97 @@
+"""What holds on every page: readable by a screen reader, in the dark, on a phone and on a wall."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.dashboard.browser import LAPTOP, PHONE, WALL
+from tests.e2e.dashboard.conftest import OpenTab
+from tests.e2e.service import Service
+
+pytestmark = pytest.mark.slow
+LOOKS = {
+    "light": {"viewport": LAPTOP, "color_scheme": "light"},
+    "dark": {"viewport": LAPTOP, "color_scheme": "dark"},
+    "phone": {"viewport": PHONE, "color_scheme": "dark", "has_touch": True},
+    "wall": {"viewport": WALL, "color_scheme": "light"},
+}
+
+
+@pytest.fixture(scope="module")
+def finished(service: Service, digits: dict[str, bytes]) -> dict[str, Any]:
+    """A job that succeeded, with a probe; one that failed; a dataset with files that were left out."""
+    images = service.upload("handwriting", ("digits.zip", digits["unlabelled"]), ("notes.txt", b"no image"))
+    probe = service.upload("handwriting, labelled", ("labelled.zip", digits["labelled"]))
+    body = {"teacher": "sample-digits", "dataset_id": images, "k": 8, "epochs": 4, "batch_size": 16}
+    good = service.post("/jobs", json={**body, "name": "digits, half", "probe": {"dataset_id": probe}})
+    bad = service.post(
+        "/jobs", json={**body, "name": "probe without labels", "probe": {"dataset_id": images}}
+    )
+    service.post("/datasets", json={"name": "interrupted"})
+    assert service.wait_for_end(good["id"])["state"] == "succeeded"
+    assert service.wait_for_end(bad["id"])["state"] == "failed"
+    return {"images": images, "probe": probe, "good": good["id"], "bad": bad["id"]}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_page_is_accessible_and_fits(
+    service: Service, open_tab: OpenTab, finished: dict[str, Any], look: str
+) -> None:
+    tab = open_tab(service, **LOOKS[look])
+    pages = {
+        "jobs": "jobs",
+        "jobs-none": "jobs?state=cancelled&cursor=job_0",
+        "job-succeeded": f"jobs/{finished['good']}",
+        "job-failed": f"jobs/{finished['bad']}",
+        "new-job": f"jobs/new?from={finished['good']}",
+        "datasets": "datasets",
+        "dataset": f"datasets/{finished['images']}",
+        "dataset-labelled": f"datasets/{finished['probe']}",
+        "no-such-page": "nowhere",
+    }
+    found = {}
+    for name, path in pages.items():
+        page = tab.open(path)
+        page.wait_for_load_state("networkidle") if name.startswith("new") else page.wait_for_timeout(400)
+        if name == "job-succeeded":
+            page.get_by_role("heading", name="Attention").wait_for()
+            page.get_by_role("img", name="Loss over").wait_for()
+        if name == "new-job":
+            page.get_by_text("Advanced options").click()
+        tab.shoot(f"{name}-{look}")
+        problems = tab.violations() + (["wider than the window"] if tab.overflows() else [])
+        if problems:
+            found[name] = problems
+    assert found == {}
+    tab.expect_no_complaints()
+
+
+def test_a_job_can_be_reached_and_read_with_the_keyboard(
+    service: Service, open_tab: OpenTab, finished: dict[str, Any]
+) -> None:
+    tab = open_tab(service)
+    page = tab.open("jobs?state=succeeded")
+    page.get_by_role("link", name="digits, half").first.wait_for()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    reached = []
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.textContent"))
+        if reached[-1] == "digits, half":
+            break
+    assert reached[-1] == "digits, half"
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/jobs/job_*")
+    page.get_by_role("heading", level=1, name="digits, half").wait_for()
+
+
+def test_the_address_of_a_filtered_list_can_be_shared(
+    service: Service, open_tab: OpenTab, finished: dict[str, Any], tmp_path: Path
+) -> None:
+    tab = open_tab(service)
+    page = tab.open("jobs?state=failed")
+    page.get_by_role("link", name="probe without labels").wait_for()
+    assert page.get_by_role("link", name="digits, half").count() == 0
+    assert page.get_by_role("combobox", name="State").input_value() == "failed"

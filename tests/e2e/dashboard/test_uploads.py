@@ -1,0 +1,133 @@
+"""Large and interrupted uploads: the page stays quick, and nothing is sent twice or lost."""
+
+import hashlib
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.e2e.dashboard.browser import LONG_TASKS, Tab
+from tests.e2e.dashboard.conftest import OpenTab
+from tests.e2e.service import Service, wait_for
+
+MANY = 20_000
+LONGEST_TASK_MS = 200
+SIDE = 700
+"""Of a noise image: 1.5 MB as BMP, so that a part holds two."""
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 images that share no pixel rows, in two folders; 12 parts."""
+    folder = tmp_path_factory.mktemp("noise") / "expedition"
+    source = random.Random(5)
+    for number in range(24):
+        place = folder / ("day 1" if number % 2 else "day 2")
+        place.mkdir(parents=True, exist_ok=True)
+        image = Image.frombytes("RGB", (SIDE, SIDE), source.randbytes(3 * SIDE * SIDE))
+        image.save(place / f"Übung {number:02d}.bmp")
+    return folder
+
+
+def arrived(service: Service, dataset_id: str) -> dict[int, str]:
+    return {part["number"]: part["sha256"] for part in service.get(f"/datasets/{dataset_id}/parts")["data"]}
+
+
+def test_20000_dropped_files_never_hold_the_page(
+    tab: Tab, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    folder = tmp_path / "many"
+    for number in range(MANY):
+        place = folder / f"{number // 1000:03d}"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number:06d}.jpg").write_bytes(hashlib.sha256(str(number).encode()).digest() * 8)
+    tab.page.add_init_script(LONG_TASKS)
+    page = tab.open("datasets")
+    page.evaluate("longTasks.length = 0")
+    tab.drop([folder])
+    page.locator("[data-upload=done]").wait_for()
+    assert f"{MANY:,} files" in page.locator("[data-upload]").inner_text()
+    longest = max(page.evaluate("longTasks"), default=0.0)
+    record_property("longest_task_ms", longest)
+    assert longest < LONGEST_TASK_MS
+
+
+def test_a_paused_upload_sends_nothing_until_it_is_resumed(service: Service, tab: Tab, noise: Path) -> None:
+    page = tab.open("datasets")
+    tab.slow_down(4_000_000)
+    sent = tab.sent_parts()
+    tab.drop([noise])
+    page.get_by_role("link", name="Dataset", exact=True).click()
+    dataset_id = page.url.rpartition("/")[2]
+    wait_for(lambda: arrived(service, dataset_id))
+    page.get_by_role("button", name="Pause").click()
+    page.locator("[data-upload=paused]").wait_for()
+    before, count = arrived(service, dataset_id), len(sent)
+    page.wait_for_timeout(1500)
+    assert arrived(service, dataset_id) == before
+    assert len(sent) == count
+    assert service.get(f"/datasets/{dataset_id}")["state"] == "uploading"
+    tab.slow_down(-1)
+    page.get_by_role("button", name="Resume").click()
+    page.locator("[data-upload=done]").wait_for()
+    # What had arrived was not sent again.
+    assert not {str(number) for number in before} & set(sent[count:])
+    page.locator("[data-state=ready]").wait_for()
+    assert service.get(f"/datasets/{dataset_id}")["image_count"] == 24
+
+
+def test_an_upload_goes_on_in_another_browser_when_the_folder_is_dropped_again(
+    service: Service, open_tab: OpenTab, noise: Path
+) -> None:
+    first = open_tab(service)
+    page = first.open("datasets")
+    first.slow_down(4_000_000)
+    first.drop([noise])
+    page.get_by_role("link", name="Dataset", exact=True).click()
+    path = page.url.partition("/dashboard/")[2]
+    dataset_id = path.rpartition("/")[2]
+    wait_for(lambda: len(arrived(service, dataset_id)) >= 3)
+    page.context.close()
+
+    before = arrived(service, dataset_id)
+    second = open_tab(service)
+    page = second.open(path)
+    page.get_by_text("This upload is not complete").wait_for()
+    sent = second.sent_parts()
+    second.drop([noise])
+    page.locator("[data-upload=done]").wait_for()
+    assert sorted(map(int, sent)) == sorted(set(range(1, 13)) - before.keys())
+    page.locator("[data-state=ready]").wait_for()
+    assert service.get(f"/datasets/{dataset_id}")["image_count"] == 24
+    report = service.get(f"/datasets/{dataset_id}/report")
+    assert (report["skipped_count"], report["duplicate_count"]) == (0, 0)
+    second.expect_no_complaints()
+
+
+def test_other_files_do_not_go_into_an_interrupted_upload(
+    service: Service, tab: Tab, noise: Path, digits_folder: Path
+) -> None:
+    dataset_id = service.post("/datasets", json={"name": "expedition"})["id"]
+    service.http.put(f"/datasets/{dataset_id}/parts/1", params={"filename": "part-0.zip"}, content=b"x")
+    page = tab.open(f"datasets/{dataset_id}")
+    page.get_by_text("This upload is not complete").wait_for()
+    tab.drop([digits_folder / "test"])
+    page.locator("[data-upload=failed]").wait_for()
+    assert "not the files" in page.get_by_role("alert").inner_text()
+    assert list(arrived(service, dataset_id)) == [1]
+
+
+def test_a_folder_is_chosen_with_the_keyboard_alone(service: Service, tab: Tab, digits_folder: Path) -> None:
+    page = tab.open("datasets")
+    button = page.get_by_role("button", name="Choose a folder")
+    button.focus()
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(digits_folder / "test")
+    page.locator("[data-upload=done]").wait_for()
+    dataset = service.get("/datasets")["data"][0]
+    assert dataset["name"] == "test"
+    wait_for(lambda: service.get(f"/datasets/{dataset['id']}")["state"] == "ready")
+    assert len(service.get(f"/datasets/{dataset['id']}")["class_names"]) == 10

@@ -1,0 +1,140 @@
+"""A user who only has a browser: drop a folder, start a job, watch it, download the student and load it."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import httpx2
+import pytest
+import timm
+
+from tests.e2e.dashboard.browser import Tab
+from tests.e2e.service import Service, wait_for
+
+pytestmark = pytest.mark.slow
+
+
+def test_from_a_dropped_folder_to_a_student_that_timm_loads(
+    service: Service, tab: Tab, digits_folder: Path, tmp_path: Path
+) -> None:
+    page = tab.open("datasets")
+    tab.drop([digits_folder / "unlabelled"])
+    page.locator("[data-upload=done]").wait_for()
+    page.get_by_role("link", name="Dataset", exact=True).click()
+    page.locator("[data-state=ready]").wait_for()
+    assert page.get_by_role("heading", level=1).inner_text() == "unlabelled"
+    dataset = service.get(f"/datasets/{page.url.rpartition('/')[2]}")
+    assert dataset["image_count"] == len(list((digits_folder / "unlabelled").iterdir()))
+    page.get_by_role("button", name="Close the upload").click()
+
+    page.get_by_role("link", name="New job on these images").click()
+    page.get_by_role("combobox", name="Teacher").fill("digits 12")
+    page.get_by_role("option").first.click()
+    page.get_by_text("Advanced options").click()
+    page.get_by_label("epochs", exact=True).fill("10")
+    page.get_by_label("batch_size", exact=True).fill("16")
+    page.get_by_label("seed", exact=True).fill("7")
+    page.get_by_role("textbox", name="k, rank of the adapters").fill("8")
+    page.get_by_role("button", name="Start the job").click()
+    page.wait_for_url("**/jobs/job_*")
+    job_id = page.url.rpartition("/")[2]
+    given = service.job(job_id)["given"]
+    assert given == {"r": 2, "k": 8, "epochs": 10, "batch_size": 16, "seed": 7}
+
+    page.get_by_text("Step: ").wait_for()
+    page.get_by_role("img", name="Loss over").wait_for()
+    tab.shoot("job-running")
+    page.locator("[data-state=succeeded]").wait_for(timeout=240_000)
+    job = service.job(job_id)
+    assert job["state"] == "succeeded"
+    ratio = job["result"]["student"]["parameters"] / job["result"]["teacher"]["parameters"]
+    row = page.get_by_role("row", name="Parameters")
+    assert f"{ratio:.3g}" in row.inner_text()
+    points = [event for event in service.events(job_id) if event["type"] == "metric"]
+    curve = page.get_by_role("img", name="Loss over").get_attribute("aria-label")
+    assert f"over {len(points)} reported steps" in curve
+    page.get_by_role("heading", name="Attention").wait_for()
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name="student.zip").click()
+    with zipfile.ZipFile(download.value.path()) as bundle:
+        bundle.extractall(tmp_path)
+    student = timm.create_model(f"local-dir:{tmp_path / 'student'}", pretrained=True)
+    assert len(student.blocks) == 6
+    line = page.locator("pre").inner_text()
+    assert line == f"import timm; student = {job['load']}"
+
+
+def test_a_folder_of_photographs_arrives_whole_with_its_paths(
+    service: Service, tab: Tab, photographs: Path, tmp_path: Path
+) -> None:
+    hidden = photographs / ".DS_Store"
+    hidden.write_bytes(b"litter")
+    broken = photographs / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff no photograph")
+    page = tab.open("jobs")
+    tab.drop([photographs])
+    page.locator("[data-upload=done]").wait_for()
+    page.get_by_role("link", name="Dataset", exact=True).click()
+    page.locator("[data-state=ready]").wait_for()
+    dataset_id = page.url.rpartition("/")[2]
+    report = httpx2.get(f"{service.url}/datasets/{dataset_id}/report").json()
+    assert (report["image_count"], report["skipped_count"]) == (40, 1)
+    skipped = page.get_by_role("table", name="Files left out")
+    assert f"{photographs.name}/broken.jpg" in skipped.inner_text()
+    assert report["skipped"][0]["reason"] in skipped.inner_text()
+
+
+def test_a_bad_archive_is_refused_in_the_service_s_words(service: Service, tab: Tab, tmp_path: Path) -> None:
+    archive = tmp_path / "holiday.zip"
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as bundle:
+        bundle.writestr("../evil.png", b"x")
+    archive.write_bytes(content.getvalue())
+    page = tab.open("datasets")
+    tab.drop([archive])
+    page.locator("[data-upload=done]").wait_for()
+    page.get_by_role("link", name="Dataset", exact=True).click()
+    page.locator("[data-state=failed]").wait_for()
+    dataset = service.get(f"/datasets/{page.url.rpartition('/')[2]}")
+    alert = page.get_by_role("alert").inner_text()
+    assert dataset["error"]["code"] == "archive_unsafe"
+    assert "archive_unsafe" in alert
+    assert dataset["error"]["message"] in alert
+
+
+def test_what_the_service_refuses_is_said_at_its_field(
+    service: Service, tab: Tab, digits: dict[str, bytes]
+) -> None:
+    dataset = service.upload("digits", ("digits.zip", digits["unlabelled"]))
+    page = tab.open(f"jobs/new?dataset={dataset}")
+    page.get_by_role("combobox", name="Teacher").fill("sample-digits")
+    page.get_by_role("option").first.click()
+    page.get_by_role("textbox", name="r, compression factor").fill("13")
+    page.get_by_role("button", name="Start the job").click()
+    field = page.get_by_role("textbox", name="r, compression factor")
+    wait_for(lambda: field.get_attribute("aria-invalid") == "true" or page.get_by_text("1 to 12").count() > 0)
+    assert page.get_by_text("the teacher has 12 blocks").first.is_visible()
+    assert page.url.endswith(f"/jobs/new?dataset={dataset}")
+    assert not [job for job in service.get("/jobs")["data"] if job["dataset_id"] == dataset]
+    tab.expect_no_complaints("422")
+    tab.complaints.clear()
+
+
+def test_cancelling_asks_first_and_then_shows_what_the_service_says(
+    service: Service, tab: Tab, digits: dict[str, bytes]
+) -> None:
+    dataset = service.upload("digits", ("digits.zip", digits["unlabelled"]))
+    body = {"teacher": "sample-digits", "dataset_id": dataset, "k": 8, "epochs": 1000}
+    job = service.post("/jobs", json=body)
+    page = tab.open(f"jobs/{job['id']}")
+    page.get_by_role("button", name="Cancel the job").click()
+    dialog = page.get_by_role("dialog", name="Cancel this job?")
+    dialog.get_by_role("button", name="Keep it").click()
+    dialog.wait_for(state="hidden")
+    assert service.job(job["id"])["cancel_requested_at"] is None
+    page.get_by_role("button", name="Cancel the job").click()
+    dialog.get_by_role("button", name="Cancel the job").click()
+    page.locator("[data-state=cancelled]").wait_for(timeout=120_000)
+    assert service.job(job["id"])["state"] == "cancelled"
+    assert page.get_by_role("button", name="Cancel the job").count() == 0
