@@ -10,9 +10,9 @@ const LIST_MS = 3000;
 
 export const queryClient = new QueryClient({
   queryCache: new QueryCache({
-    onError: (error) => {
+    onError: (error, { queryKey }) => {
       // A key that was revoked meanwhile: who asks is to be found out again.
-      if (error instanceof ApiError && error.status === 401) {
+      if (error instanceof ApiError && error.status === 401 && queryKey[0] !== "me") {
         void queryClient.invalidateQueries({ queryKey: ["me"] });
       }
     },

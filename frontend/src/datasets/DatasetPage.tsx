@@ -8,10 +8,10 @@ import type { DatasetReport, SizeRange, SkippedFile } from "@/api/report";
 import { ErrorNote } from "@/common/ErrorNote";
 import { formatBytes, formatCount, formatMoment } from "@/common/format";
 import { Loading } from "@/common/Loading";
-import { LinkButton } from "@/common/links";
 import { Section } from "@/common/Section";
 import { StateBadge } from "@/common/StateBadge";
 import { usePageTitle } from "@/common/usePageTitle";
+import { DatasetActions } from "./DatasetActions";
 import { UploadButtons } from "./UploadButtons";
 import { isActive, useUploads } from "./upload/uploads";
 
@@ -35,11 +35,7 @@ function DatasetView({ dataset }: { dataset: Dataset }) {
             <Title order={1}>{dataset.name}</Title>
             <StateBadge state={dataset.state} />
           </Group>
-          {(dataset.state === "ready" || dataset.state === "ingesting") && (
-            <LinkButton to="/jobs/new" search={{ dataset: dataset.id }}>
-              New job on these images
-            </LinkButton>
-          )}
+          <DatasetActions dataset={dataset} />
         </Group>
         <Text size="sm" c="dimmed" className="wrap">
           <span className="mono">{dataset.id}</span> · created {formatMoment(dataset.created_at)}

@@ -15,7 +15,7 @@ export function Failure({ error }: { error: NonNullable<Job["error"]> }) {
             The option at fault is <b>{error.param}</b>. Change it with “New job like this”.
           </>
         ) : error.retryable ? (
-          "This was the service’s fault, not yours: the same job may succeed another time."
+          "This was the service’s fault, not yours: try it again."
         ) : (
           "The same job would end the same way again."
         )}

@@ -1,20 +1,20 @@
 import { Badge, Group, Stack, Text, Title } from "@mantine/core";
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { useEffect } from "react";
-import { api, bodyOf, type Job } from "@/api/client";
+import type { Job } from "@/api/client";
 import { ENDED, jobQuery } from "@/api/queries";
-import { ConfirmButton } from "@/common/ConfirmButton";
 import { ErrorNote } from "@/common/ErrorNote";
 import { formatMoment } from "@/common/format";
 import { Loading } from "@/common/Loading";
-import { LinkAnchor, LinkButton } from "@/common/links";
+import { LinkAnchor } from "@/common/links";
 import { Section } from "@/common/Section";
 import { StateBadge } from "@/common/StateBadge";
 import { usePageTitle } from "@/common/usePageTitle";
 import { EventList } from "./EventList";
 import type { StreamState } from "./eventLog";
 import { Failure } from "./Failure";
+import { JobActions } from "./JobActions";
 import { OptionTable } from "./OptionTable";
 import { PhaseList } from "./PhaseList";
 import { RunningProgress } from "./RunningProgress";
@@ -44,7 +44,7 @@ function JobView({ job }: { job: Job }) {
   const isTraining = job.options.epochs !== 0;
   return (
     <Stack gap="lg">
-      <Heading job={job} stream={told.stream} />
+      <Heading job={job} stream={told.stream} onRetried={told.goOn} />
       {job.error && <Failure error={job.error} />}
       {job.state === "succeeded" && <TeacherBesideStudent job={job} />}
       {job.state === "succeeded" && <StudentFiles job={job} />}
@@ -67,7 +67,7 @@ function JobView({ job }: { job: Job }) {
   );
 }
 
-function Heading({ job, stream }: { job: Job; stream: StreamState }) {
+function Heading({ job, stream, onRetried }: { job: Job; stream: StreamState; onRetried: () => void }) {
   return (
     <Stack gap="xs">
       <Group justify="space-between" align="flex-start" gap="sm">
@@ -85,7 +85,7 @@ function Heading({ job, stream }: { job: Job; stream: StreamState }) {
             </Badge>
           )}
         </Group>
-        <Actions job={job} />
+        <JobActions job={job} onRetried={onRetried} />
       </Group>
       <Text size="sm" c="dimmed" className="wrap">
         {String(job.teacher.name)} · r {job.r} · k {job.k} · {job.method}, recipe {job.recipe} · images{" "}
@@ -94,35 +94,6 @@ function Heading({ job, stream }: { job: Job; stream: StreamState }) {
         </LinkAnchor>{" "}
         · created {formatMoment(job.created_at)}
       </Text>
-    </Stack>
-  );
-}
-
-function Actions({ job }: { job: Job }) {
-  const queryClient = useQueryClient();
-  const cancel = useMutation({
-    mutationFn: () => bodyOf(api.POST("/jobs/{job_id}/cancel", { params: { path: { job_id: job.id } } })),
-    onSuccess: (answer) => queryClient.setQueryData(jobQuery(job.id).queryKey, answer),
-  });
-  const canCancel = !ENDED.has(job.state) && job.cancel_requested_at === null;
-  return (
-    <Stack gap="xs">
-      <Group gap="xs">
-        <LinkButton to="/jobs/new" search={{ from: job.id }} variant="default">
-          New job like this
-        </LinkButton>
-        {canCancel && (
-          <ConfirmButton
-            label="Cancel the job"
-            question="Cancel this job?"
-            isPending={cancel.isPending}
-            onConfirm={() => cancel.mutate()}
-          >
-            What it has trained so far is thrown away, and nothing can be downloaded. The images stay.
-          </ConfirmButton>
-        )}
-      </Group>
-      {cancel.error && <ErrorNote error={cancel.error} />}
     </Stack>
   );
 }

@@ -50,6 +50,14 @@ export class EventLog {
 
   readonly read = (): Told => this.told;
 
+  /** Listen again to a job that had ended and was queued again. */
+  readonly goOn = (): void => {
+    if (this.stream !== "ended") return;
+    this.close();
+    this.become("connecting");
+    this.open();
+  };
+
   private open(): void {
     if (this.stream === "ended") return;
     this.source = createEventSource({

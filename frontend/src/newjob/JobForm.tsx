@@ -21,7 +21,9 @@ import { DatasetSelect } from "./DatasetSelect";
 import { type Draft, RECIPES, type Recipe, toBody, USUAL_RANK } from "./draft";
 import { NumberSlider } from "./NumberSlider";
 import { optionFieldsQuery } from "./optionFieldsQuery";
+import { PlannedStudent } from "./PlannedStudent";
 import { TeacherFacts, TeacherSelect } from "./TeacherSelect";
+import { usePlan } from "./usePlan";
 
 const RECIPE_WORDS: Record<Recipe, string> = {
   best: "The best we know: blocks are refitted by a closed form, then trained.",
@@ -40,7 +42,6 @@ export function JobForm({ teachers, initial }: Props) {
   const fields = useQuery(optionFieldsQuery);
   const navigate = useNavigate();
   const queryClient = useQueryClient();
-  const change = (changed: Partial<Draft>) => setDraft((before) => ({ ...before, ...changed }));
   const start = useMutation({
     mutationFn: async (): Promise<Job> => {
       const body = JSON.stringify(toBody(draft, fields.data ?? []));
@@ -52,7 +53,13 @@ export function JobForm({ teachers, initial }: Props) {
       void navigate({ to: "/jobs/$jobId", params: { jobId: job.id } });
     },
   });
-  const refusal = start.error instanceof ApiError ? start.error : null;
+  const change = (changed: Partial<Draft>) => {
+    // What the service said of the values before is no answer to these.
+    if (!start.isIdle) start.reset();
+    setDraft((before) => ({ ...before, ...changed }));
+  };
+  const plan = usePlan(draft, fields.data);
+  const refusal = [plan.error, start.error].find((error) => error instanceof ApiError);
   const errorAt = (field: string) => refusal?.fieldMessage(field);
   const teacher = teachers.find(
     ({ id, aliases }) => id === draft.teacher || aliases?.includes(draft.teacher ?? ""),
@@ -124,6 +131,8 @@ export function JobForm({ teachers, initial }: Props) {
                 onChange={(k) => change({ k })}
                 error={errorAt("k")}
               />
+              {plan.error && <ErrorNote error={plan.error} title="This job would be refused" />}
+              {plan.data && !plan.error && <PlannedStudent plan={plan.data} isUpToDate={plan.isUpToDate} />}
             </Stack>
           </Paper>
         </Stack>
@@ -133,12 +142,10 @@ export function JobForm({ teachers, initial }: Props) {
           fields={fields.data ?? []}
           values={draft.options}
           errorAt={errorAt}
-          onChange={(name, value) =>
-            setDraft((before) => ({ ...before, options: { ...before.options, [name]: value } }))
-          }
+          onChange={(name, value) => change({ options: { ...draft.options, [name]: value } })}
         />
         {fields.error && <ErrorNote error={fields.error} />}
-        {start.error && <ErrorNote error={start.error} title="The job was not started" />}
+        {start.error && !plan.error && <ErrorNote error={start.error} title="The job was not started" />}
         <Group>
           <Button type="submit" loading={start.isPending} disabled={!isComplete || fields.data === undefined}>
             Start the job
@@ -164,7 +171,7 @@ function RecipeChoice({ recipe, onChange, error }: RecipeProps) {
   const shown = recipe ?? "best";
   return (
     <Stack gap={4}>
-      <Text size="sm" fw={500} id="recipe">
+      <Text size="sm" fw={600} id="recipe">
         Recipe
       </Text>
       <SegmentedControl

@@ -9,7 +9,8 @@ from tests.e2e.dashboard.browser import LAPTOP, PHONE, WALL
 from tests.e2e.dashboard.conftest import OpenTab
 from tests.e2e.service import Service
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+PATIENCE_SECONDS = 500
 LOOKS = {
     "light": {"viewport": LAPTOP, "color_scheme": "light"},
     "dark": {"viewport": LAPTOP, "color_scheme": "dark"},
@@ -23,14 +24,14 @@ def finished(service: Service, digits: dict[str, bytes]) -> dict[str, Any]:
     """A job that succeeded, with a probe; one that failed; a dataset with files that were left out."""
     images = service.upload("handwriting", ("digits.zip", digits["unlabelled"]), ("notes.txt", b"no image"))
     probe = service.upload("handwriting, labelled", ("labelled.zip", digits["labelled"]))
-    body = {"teacher": "sample-digits", "dataset_id": images, "k": 8, "epochs": 4, "batch_size": 16}
+    body = {"teacher": "sample-digits", "dataset_id": images, "k": 8, "epochs": 2, "batch_size": 16}
     good = service.post("/jobs", json={**body, "name": "digits, half", "probe": {"dataset_id": probe}})
     bad = service.post(
         "/jobs", json={**body, "name": "probe without labels", "probe": {"dataset_id": images}}
     )
     service.post("/datasets", json={"name": "interrupted"})
-    assert service.wait_for_end(good["id"])["state"] == "succeeded"
-    assert service.wait_for_end(bad["id"])["state"] == "failed"
+    assert service.wait_for_end(good["id"], PATIENCE_SECONDS)["state"] == "succeeded"
+    assert service.wait_for_end(bad["id"], PATIENCE_SECONDS)["state"] == "failed"
     return {"images": images, "probe": probe, "good": good["id"], "bad": bad["id"]}
 
 

@@ -119,15 +119,23 @@ def test_other_files_do_not_go_into_an_interrupted_upload(
     assert list(arrived(service, dataset_id)) == [1]
 
 
-def test_a_folder_is_chosen_with_the_keyboard_alone(service: Service, tab: Tab, digits_folder: Path) -> None:
+def test_files_are_chosen_with_the_keyboard_alone(service: Service, tab: Tab, digits_folder: Path) -> None:
     page = tab.open("datasets")
-    button = page.get_by_role("button", name="Choose a folder")
-    button.focus()
+    page.get_by_role("button", name="Choose files or archives").focus()
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
-    chooser.value.set_files(digits_folder / "test")
+    assert chooser.value.is_multiple()
+    chooser.value.set_files(sorted((digits_folder / "unlabelled").iterdir())[:20])
     page.locator("[data-upload=done]").wait_for()
-    dataset = service.get("/datasets")["data"][0]
-    assert dataset["name"] == "test"
-    wait_for(lambda: service.get(f"/datasets/{dataset['id']}")["state"] == "ready")
-    assert len(service.get(f"/datasets/{dataset['id']}")["class_names"]) == 10
+    assert "20 files" in page.locator("[data-upload]").inner_text()
+
+
+def test_a_chosen_folder_keeps_its_paths(service: Service, tab: Tab, digits_folder: Path) -> None:
+    page = tab.open("datasets")
+    page.locator("input[data-choose=folder]").set_input_files(digits_folder / "test")
+    page.locator("[data-upload=done]").wait_for()
+    page.get_by_role("link", name="Dataset", exact=True).click()
+    page.locator("[data-state=ready]").wait_for()
+    page.get_by_role("heading", name="10 classes").wait_for()
+    dataset = service.get(f"/datasets/{page.url.rpartition('/')[2]}")
+    assert (dataset["name"], len(dataset["class_names"])) == ("test", 10)

@@ -1,6 +1,7 @@
 """A user who only has a browser: drop a folder, start a job, watch it, download the student and load it."""
 
 import io
+import re
 import zipfile
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import pytest
 import timm
 
 from tests.e2e.dashboard.browser import Tab
-from tests.e2e.service import Service, wait_for
+from tests.e2e.service import Service
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_from_a_dropped_folder_to_a_student_that_timm_loads(
@@ -103,6 +104,23 @@ def test_a_bad_archive_is_refused_in_the_service_s_words(service: Service, tab: 
     assert dataset["error"]["message"] in alert
 
 
+def test_the_sliders_show_at_once_what_the_student_will_be(service: Service, tab: Tab) -> None:
+    page = tab.open("jobs/new")
+    page.get_by_role("combobox", name="Teacher").fill("vit base patch16 224 augreg2")
+    page.get_by_role("option").first.click()
+    page.get_by_role("img", name=re.compile(r"^6 of .* 12 blocks are copied")).wait_for()
+    slider = page.get_by_role("slider", name="r, compression factor")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("img", name=re.compile(r"^4 of .* 12 blocks are copied")).wait_for()
+    page.locator("[data-plan=current]").wait_for()
+    teacher = page.get_by_role("combobox", name="Teacher").input_value()
+    plan = service.post("/jobs?dry_run=true", status=200, json={"teacher": teacher, "r": 3, "k": 128})
+    row = page.get_by_role("table", name="The student beside its teacher").get_by_role("row", name="GMACs")
+    assert f"{plan['student_network']['gmacs']:.3g}" in row.inner_text()
+    assert page.get_by_text(plan["unknown"]["steps"]).first.is_visible()
+
+
 def test_what_the_service_refuses_is_said_at_its_field(
     service: Service, tab: Tab, digits: dict[str, bytes]
 ) -> None:
@@ -111,12 +129,17 @@ def test_what_the_service_refuses_is_said_at_its_field(
     page.get_by_role("combobox", name="Teacher").fill("sample-digits")
     page.get_by_role("option").first.click()
     page.get_by_role("textbox", name="r, compression factor").fill("13")
+    # It is said while one types, and again by the service itself when one insists.
+    said = page.get_by_text("the teacher has 12 blocks (allowed: 1 to 12)")
+    said.first.wait_for()
     page.get_by_role("button", name="Start the job").click()
-    field = page.get_by_role("textbox", name="r, compression factor")
-    wait_for(lambda: field.get_attribute("aria-invalid") == "true" or page.get_by_text("1 to 12").count() > 0)
-    assert page.get_by_text("the teacher has 12 blocks").first.is_visible()
+    page.get_by_text("This job would be refused").wait_for()
+    assert said.first.is_visible()
     assert page.url.endswith(f"/jobs/new?dataset={dataset}")
     assert not [job for job in service.get("/jobs")["data"] if job["dataset_id"] == dataset]
+    # The word goes when the value does.
+    page.get_by_role("textbox", name="r, compression factor").fill("3")
+    said.first.wait_for(state="detached")
     tab.expect_no_complaints("422")
     tab.complaints.clear()
 
@@ -138,3 +161,15 @@ def test_cancelling_asks_first_and_then_shows_what_the_service_says(
     page.locator("[data-state=cancelled]").wait_for(timeout=120_000)
     assert service.job(job["id"])["state"] == "cancelled"
     assert page.get_by_role("button", name="Cancel the job").count() == 0
+
+    page.get_by_role("button", name="Try again").click()
+    page.locator("[data-state=queued], [data-state=running]").first.wait_for()
+    assert service.job(job["id"])["state"] in ("queued", "running")
+    page.get_by_role("button", name="Cancel the job").click()
+    dialog.get_by_role("button", name="Cancel the job").click()
+    page.locator("[data-state=cancelled]").wait_for(timeout=120_000)
+    page.get_by_text("The job was cancelled.").nth(1).wait_for()
+    page.get_by_role("button", name="Delete the job").click()
+    page.get_by_role("dialog", name="Delete this job?").get_by_role("button", name="Delete the job").click()
+    page.wait_for_url("**/dashboard/jobs")
+    assert service.http.get(f"/jobs/{job['id']}").status_code == 404
