@@ -10,13 +10,14 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import AwareDatetime
 
 from api.resources import Resources, ResourcesDep
 from core import keys
 from core.errors import InsufficientScope, Unauthenticated
 from core.principals import LOCAL_OWNER, OWNER_LENGTH, Principal, Scope
 from core.queries.keys import note_use
-from core.queries.paging import ListFilter
+from core.queries.paging import ListFilter, RowFilter
 
 _bearer = HTTPBearer(
     scheme_name="ApiKey",
@@ -72,3 +73,18 @@ async def _list_filter(
 
 
 InSight = Annotated[ListFilter, Depends(_list_filter)]
+
+
+async def _row_filter(
+    wanted: InSight,
+    name: Annotated[
+        str | None,
+        Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]*$", description="A part of the name."),
+    ] = None,
+    created_from: Annotated[AwareDatetime | None, Query(description="Not older; with its time zone.")] = None,
+    created_before: Annotated[AwareDatetime | None, Query(description="Older.")] = None,
+) -> RowFilter:
+    return RowFilter(wanted.viewer, wanted.owner, name, created_from, created_before)
+
+
+Filtered = Annotated[RowFilter, Depends(_row_filter)]

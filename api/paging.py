@@ -27,9 +27,17 @@ def _page_query(
 PageDep = Annotated[PageQuery, Depends(_page_query)]
 
 
+def next_link(request: Request, next_cursor: str | None) -> str | None:
+    """The `Link` header when there is a next page."""
+    if next_cursor is None:
+        return None
+    url = request.url.include_query_params(cursor=next_cursor)
+    target = url.path + (f"?{url.query}" if url.query else "")
+    return f'<{target}>; rel="next"'
+
+
 def link_next(request: Request, response: Response, next_cursor: str | None) -> None:
     """Add the `Link` header when there is a next page."""
-    if next_cursor is not None:
-        url = request.url.include_query_params(cursor=next_cursor)
-        target = url.path + (f"?{url.query}" if url.query else "")
-        response.headers["Link"] = f'<{target}>; rel="next"'
+    link = next_link(request, next_cursor)
+    if link is not None:
+        response.headers["Link"] = link

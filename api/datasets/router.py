@@ -6,7 +6,8 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Header, Path, Query, Re
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from api.access import InSight, Reader, Writer
+from api.access import Filtered, Reader, Writer
+from api.conditional import PRIVATE, names_etag
 from api.datasets import service, uploads
 from api.datasets.schemas import (
     HIGHEST_PART,
@@ -18,7 +19,6 @@ from api.datasets.schemas import (
     PartOut,
 )
 from api.idempotency import OnceDep
-from api.jobs.ranges import names_etag
 from api.paging import PageDep, link_next
 from api.resources import ResourcesDep
 from core import deletion
@@ -57,7 +57,7 @@ def list_datasets(
     request: Request,
     response: Response,
     resources: ResourcesDep,
-    wanted: InSight,
+    wanted: Filtered,
     page: PageDep,
     state: DatasetState | None = None,
 ) -> DatasetList:
@@ -192,7 +192,7 @@ async def get_contact_sheet(
 
     sheet = await run_in_threadpool(find)
     etag = f'"{sheet["sha256"]}"'
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    headers = {"ETag": etag, "Cache-Control": PRIVATE}
     if names_etag(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     headers["Content-Length"] = str(sheet["size_bytes"])

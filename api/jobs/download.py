@@ -5,7 +5,8 @@ from urllib.parse import quote
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
-from api.jobs.ranges import ByteRange, RangeNotSatisfiable, names_etag, parse_range
+from api.conditional import PRIVATE, names_etag
+from api.jobs.ranges import ByteRange, RangeNotSatisfiable, parse_range
 from api.problems import problem_response
 from api.resources import Resources
 from core.errors import NotFound, ObjectMissing
@@ -35,7 +36,7 @@ def locate(resources: Resources, viewer: Principal, job_id: str, name: str) -> A
 def respond(resources: Resources, artifact: Artifact, request: Request) -> Response:
     """Answer 200, 206, 304 or 416, as the request's headers ask."""
     etag = f'"{artifact.sha256}"'
-    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache"}
+    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": PRIVATE}
     if names_etag(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     # A range of another version would be glued to the wrong bytes.

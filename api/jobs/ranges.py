@@ -1,4 +1,4 @@
-"""Conditional and partial requests for one stored file (RFC 9110, sections 13 and 14)."""
+"""Partial requests for one stored file (RFC 9110, section 14)."""
 
 import re
 from dataclasses import dataclass
@@ -48,10 +48,3 @@ def parse_range(header: str | None, size_bytes: int) -> ByteRange | None:
         raise RangeNotSatisfiable(size_bytes)
     end = min(int(last) + 1, size_bytes) if last else size_bytes
     return ByteRange(start, end) if start < end else None
-
-
-def names_etag(header: str | None, etag: str) -> bool:
-    """Whether `If-None-Match` names the file as it is."""
-    if header is None:
-        return False
-    return header.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in header.split(","))

@@ -7,7 +7,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse
 from starlette.exceptions import HTTPException
 
-from api.access import InSight, Reader, Writer
+from api import conditional
+from api.access import Filtered, Reader, Writer
 from api.forms import read_form
 from api.idempotency import Once, OnceDep
 from api.jobs import download, service
@@ -17,7 +18,7 @@ from api.jobs.form import create_job_from_form
 from api.jobs.openapi import job_bodies
 from api.jobs.schemas import ArtifactList, ArtifactOut, EventList, EventOut, JobCreate, JobList, JobOut
 from api.jobs.stream import read_batch, stream_events
-from api.paging import PageDep, link_next
+from api.paging import PageDep, next_link
 from api.resources import Resources, ResourcesDep
 from api.validation import parse_json_object
 from core import deletion
@@ -29,6 +30,7 @@ from core.states import JobState
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 HIGHEST_SEQ = 2**31 - 1
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "Not modified."}}
 
 
 @router.post(
@@ -103,28 +105,28 @@ def _create_from_json(
     return job
 
 
-@router.get("")
+@router.get("", response_model=JobList, responses=NOT_MODIFIED)
 def list_jobs(
     request: Request,
-    response: Response,
     resources: ResourcesDep,
-    wanted: InSight,
+    wanted: Filtered,
     page: PageDep,
     state: JobState | None = None,
-) -> JobList:
+) -> Response:
     """Jobs, newest first."""
     with resources.database.read() as session:
         found = queries.list_jobs(session, wanted, state, page.cursor, page.limit)
-    link_next(request, response, found.next_cursor)
     rows = [JobOut.of(row) for row in found.rows]
-    return JobList(data=rows, has_more=found.next_cursor is not None, next_cursor=found.next_cursor)
+    jobs = JobList(data=rows, has_more=found.next_cursor is not None, next_cursor=found.next_cursor)
+    return conditional.respond(request, jobs, next_link(request, found.next_cursor))
 
 
-@router.get("/{job_id}")
-def get_job(job_id: str, resources: ResourcesDep, principal: Reader) -> JobOut:
+@router.get("/{job_id}", response_model=JobOut, responses=NOT_MODIFIED)
+def get_job(request: Request, job_id: str, resources: ResourcesDep, principal: Reader) -> Response:
     """One job."""
     with resources.database.read() as session:
-        return JobOut.of(queries.get_job(session, job_id, principal))
+        job = JobOut.of(queries.get_job(session, job_id, principal))
+    return conditional.respond(request, job)
 
 
 @router.delete("/{job_id}", status_code=204)

@@ -9,7 +9,7 @@ from core.errors import NotFound
 from core.ids import new_id
 from core.models import Dataset, DatasetPart
 from core.principals import Principal
-from core.queries.paging import ListFilter, Page, fetch_page
+from core.queries.paging import Page, RowFilter, fetch_page
 from core.states import DatasetState
 
 
@@ -47,10 +47,10 @@ def lock_dataset(session: Session, dataset_id: str, viewer: Principal, *, shared
 
 
 def list_datasets(
-    session: Session, wanted: ListFilter, state: DatasetState | None, cursor: str | None, limit: int
+    session: Session, wanted: RowFilter, state: DatasetState | None, cursor: str | None, limit: int
 ) -> Page[Dataset]:
     """Datasets, newest first."""
-    statement = select(Dataset).where(wanted.on(Dataset.owner), Dataset.deleted_at.is_(None))
+    statement = select(Dataset).where(*wanted.matching(Dataset), Dataset.deleted_at.is_(None))
     if state is not None:
         statement = statement.where(Dataset.state == state)
     return fetch_page(session, statement, Dataset.id, cursor, limit)

@@ -8,7 +8,7 @@ from core.errors import NotFound, WrongState
 from core.models import Job
 from core.principals import Principal
 from core.queries.events import append_events
-from core.queries.paging import ListFilter, Page, fetch_page
+from core.queries.paging import Page, RowFilter, fetch_page
 from core.records import NewEvent
 from core.states import RETRYABLE, EventType, JobState
 
@@ -52,10 +52,10 @@ def lock_job(session: Session, job_id: str, viewer: Principal) -> Job:
 
 
 def list_jobs(
-    session: Session, wanted: ListFilter, state: JobState | None, cursor: str | None, limit: int
+    session: Session, wanted: RowFilter, state: JobState | None, cursor: str | None, limit: int
 ) -> Page[Job]:
     """Jobs, newest first."""
-    statement = select(Job).where(wanted.on(Job.owner), Job.deleted_at.is_(None))
+    statement = select(Job).where(*wanted.matching(Job), Job.deleted_at.is_(None))
     if state is not None:
         statement = statement.where(Job.state == state)
     return fetch_page(session, statement, Job.id, cursor, limit)

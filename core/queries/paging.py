@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from sqlalchemy import ColumnElement, Select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from core.models import Dataset, Job
 from core.principals import Principal
 
 Row = TypeVar("Row")
@@ -47,3 +49,29 @@ class ListFilter:
         """The condition on a table's owner."""
         in_sight = true() if self.viewer.sees_all else column == self.viewer.owner
         return in_sight if self.owner is None else in_sight & (column == self.owner)
+
+
+@dataclass(frozen=True)
+class RowFilter(ListFilter):
+    """Which rows of those in sight; None: any.
+
+    Attributes:
+        name: a part of it, in any case of its letters.
+        created_from: not before.
+        created_before: earlier than.
+    """
+
+    name: str | None = None
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+
+    def matching(self, table: type[Job | Dataset]) -> list[ColumnElement[bool]]:
+        """The conditions on a table."""
+        conditions = [self.on(table.owner)]
+        if self.name is not None:
+            conditions.append(table.name.icontains(self.name, autoescape=True))
+        if self.created_from is not None:
+            conditions.append(table.created_at >= self.created_from)
+        if self.created_before is not None:
+            conditions.append(table.created_at < self.created_before)
+        return conditions
