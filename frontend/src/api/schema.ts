@@ -1494,10 +1494,16 @@ export interface operations {
     list_datasets: {
         parameters: {
             query?: {
+                /** @description Older. */
+                created_before?: string | null;
+                /** @description Not older; with its time zone. */
+                created_from?: string | null;
                 /** @description `next_cursor` of the page before. */
                 cursor?: string | null;
                 /** @description Rows a page. */
                 limit?: number;
+                /** @description A part of the name. */
+                name?: string | null;
                 /** @description Of this owner only; for admin keys. */
                 owner?: string | null;
                 state?: components["schemas"]["DatasetState"] | null;
@@ -1840,10 +1846,16 @@ export interface operations {
     list_jobs: {
         parameters: {
             query?: {
+                /** @description Older. */
+                created_before?: string | null;
+                /** @description Not older; with its time zone. */
+                created_from?: string | null;
                 /** @description `next_cursor` of the page before. */
                 cursor?: string | null;
                 /** @description Rows a page. */
                 limit?: number;
+                /** @description A part of the name. */
+                name?: string | null;
                 /** @description Of this owner only; for admin keys. */
                 owner?: string | null;
                 state?: components["schemas"]["JobState"] | null;
@@ -1862,6 +1874,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["JobList"];
                 };
+            };
+            /** @description Not modified. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What went wrong and what to do about it. */
             default: {
@@ -2314,6 +2333,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["JobOut"];
                 };
+            };
+            /** @description Not modified. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description What went wrong and what to do about it. */
             default: {
