@@ -65,6 +65,8 @@ class Cache:
         os.utime(lock)
         if not target.exists():
             self._fill(target, fill)
+            held.truncate(0)
+        if not lock.stat().st_size:  # new, or of a release that did not measure
             lock.write_text(str(_size_bytes(target)), encoding="utf-8")
             self.shrink()
         return target

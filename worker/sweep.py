@@ -14,8 +14,12 @@ from worker.runtime import DATABASE_TROUBLE, Runtime
 log = logging.getLogger(__name__)
 
 
-def sweep(runtime: Runtime) -> int:
+def sweep(runtime: Runtime, stop: threading.Event | None = None) -> int:
     """One round.
+
+    Args:
+        runtime: of the dispatcher.
+        stop: ends it early.
 
     Returns:
         How much was done; nothing is left when it is 0.
@@ -34,17 +38,19 @@ def sweep(runtime: Runtime) -> int:
             dataset_id,
             settings.upload_idle_days,
         )
-    removed = remove_objects(runtime)
+    removed = remove_objects(runtime, stop)
     with database.write() as session:
         rows = retention.remove_rows(session, settings.quota_period_days)
     return len(uploads) + len(checkpoints) + entries + removed + rows
 
 
-def remove_objects(runtime: Runtime) -> int:
+def remove_objects(runtime: Runtime, stop: threading.Event | None = None) -> int:
     """Remove objects first and then the note that asks for it; returns the number of prefixes done."""
     with runtime.database.read() as session:
         prefixes = retention.next_deletions(session)
     for done, prefix in enumerate(prefixes):
+        if stop is not None and stop.is_set():
+            return done
         try:
             runtime.storage.delete_prefix(prefix)
         except StorageUnavailable as error:
@@ -61,7 +67,7 @@ def run(runtime: Runtime, stop: threading.Event) -> None:
     while not stop.wait(pause):
         pause = runtime.settings.sweep_interval_seconds
         try:
-            if sweep(runtime):
+            if sweep(runtime, stop):
                 pause = runtime.settings.dispatcher_interval_seconds
         except DATABASE_TROUBLE as error:
             log.warning("the database does not answer: %s", type(error).__name__)

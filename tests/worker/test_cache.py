@@ -71,6 +71,14 @@ def test_what_a_living_process_uses_stays_and_what_a_killed_one_used_goes(cache:
     assert not (cache.folder / "images" / "held").exists()
 
 
+def test_what_an_earlier_release_left_is_measured_when_it_is_used(cache: Cache) -> None:
+    (cache.folder / "images").mkdir(parents=True)
+    (cache.folder / "images" / "old").write_bytes(b"x" * 300)
+    old = filled(cache, "old")
+    new = filled(cache, "new")
+    assert (old.exists(), new.exists()) == (False, True)
+
+
 def test_an_entry_that_was_removed_is_made_again(cache: Cache) -> None:
     path = filled(cache, "a")
     assert cache.discard("images", "a")

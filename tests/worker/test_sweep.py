@@ -76,6 +76,15 @@ def test_a_sweep_that_breaks_off_is_taken_up_again(runtime: Runtime, answers: in
     assert count(runtime.database, Deletion) == 0
 
 
+def test_a_sweep_that_is_told_to_stop_leaves_the_rest_to_the_next_one(runtime: Runtime) -> None:
+    store(runtime, "jobs/job_1/a", "jobs/job_2/a")
+    runtime.write(lambda s: remove_later(s, ["jobs/job_1", "jobs/job_2"]))
+    stop = threading.Event()
+    stop.set()
+    assert sweep.sweep(runtime, stop) == 0
+    assert count(runtime.database, Deletion) == 2
+
+
 def test_uploaded_files_go_once_they_are_read_and_the_images_stay(runtime: Runtime) -> None:
     parts = []
     for ending in ("ready", "failed", "silent"):
