@@ -81,6 +81,14 @@ const datasetRoute = createRoute({
   component: lazyRouteComponent(() => import("@/datasets/DatasetPage"), "DatasetPage"),
 });
 
+const compareRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: "/compare",
+  validateSearch: (search: Record<string, unknown>): { jobs?: string[] } =>
+    Array.isArray(search.jobs) ? { jobs: search.jobs.filter((id) => typeof id === "string") } : {},
+  component: lazyRouteComponent(() => import("@/compare/ComparePage"), "ComparePage"),
+});
+
 export const router = createRouter({
   routeTree: rootRoute.addChildren([
     indexRoute,
@@ -89,6 +97,7 @@ export const router = createRouter({
     jobRoute,
     datasetsRoute,
     datasetRoute,
+    compareRoute,
   ]),
   basepath: "/dashboard",
   defaultPreload: "intent",

@@ -22,8 +22,8 @@ export function Shell() {
       <a className="skip-link" href="#content">
         Skip to the content
       </a>
-      <AppShell.Header>
-        <Group h="100%" px={{ base: "sm", sm: "lg" }} justify="space-between" wrap="nowrap" gap="xs">
+      <AppShell.Header px={{ base: "sm", sm: "lg" }}>
+        <Group className="page" h="100%" justify="space-between" wrap="nowrap" gap="xs">
           <Group component="nav" aria-label="Main" gap="sm" wrap="nowrap">
             <LinkAnchor to="/" underline="never" c="inherit" aria-label="WeCoLoRA, start">
               <Group gap="xs" wrap="nowrap">
@@ -35,10 +35,14 @@ export function Shell() {
             </LinkAnchor>
             <NavLink to="/jobs">Jobs</NavLink>
             <NavLink to="/datasets">Datasets</NavLink>
+            <NavLink to="/compare">Compare</NavLink>
           </Group>
           <Group gap="xs" wrap="nowrap">
-            <LinkButton to="/jobs/new" size="xs" leftSection={<IconPlus size={16} />}>
-              New job
+            <LinkButton to="/jobs/new" size="xs" aria-label="New job">
+              <IconPlus size={16} aria-hidden />
+              <Text span inherit visibleFrom="sm" ml={4}>
+                New job
+              </Text>
             </LinkButton>
             <SchemeSwitch />
           </Group>
@@ -58,7 +62,7 @@ export function Shell() {
   );
 }
 
-function NavLink({ to, children }: { to: "/jobs" | "/datasets"; children: string }) {
+function NavLink({ to, children }: { to: "/jobs" | "/datasets" | "/compare"; children: string }) {
   return (
     <LinkAnchor
       to={to}

@@ -32,7 +32,7 @@ export function StateBadge({ state }: { state: State }) {
       color={`var(--tone-${tone})`}
       tt="none"
       radius="sm"
-      className="state"
+      miw="max-content"
       data-state={state}
       leftSection={<Sign size="0.8rem" className={isMoving ? "pulse" : ""} aria-hidden />}
     >

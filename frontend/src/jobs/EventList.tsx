@@ -21,7 +21,7 @@ export function EventList({ events }: { events: readonly JobEvent[] }) {
         <Table.Tbody>
           {shown.map((event) => (
             <Table.Tr key={event.seq}>
-              <Table.Td>{formatMoment(event.created_at)}</Table.Td>
+              <Table.Td className="time">{formatMoment(event.created_at)}</Table.Td>
               <Table.Td visibleFrom="sm">{event.attempt}</Table.Td>
               <Table.Td className="wrap">
                 {event.level !== "info" && <b>{event.level}: </b>}

@@ -17,7 +17,7 @@ export function RunningProgress({ job }: { job: Job }) {
           <Text c="dimmed">{progress && timeLeft(progress.seconds_left)}</Text>
         </Group>
         <Progress
-          value={share === null ? 100 : 100 * share}
+          value={share !== null ? 100 * share : job.state === "running" ? 100 : 0}
           animated={job.state === "running"}
           striped={share === null}
           color={job.state === "running" ? "accent" : "gray"}

@@ -8,6 +8,7 @@ import { artifactsQuery } from "@/api/queries";
 import { ErrorNote } from "@/common/ErrorNote";
 import { formatBytes } from "@/common/format";
 import { Section } from "@/common/Section";
+import { saveBlob } from "@/common/saveBlob";
 
 const Pictures = lazy(() => import("./Pictures"));
 
@@ -115,13 +116,7 @@ function Download({ artifact }: { artifact: Artifact }) {
 /** A link cannot carry a key: the file is fetched with it and then saved. */
 function DownloadWithKey({ artifact, icon }: { artifact: Artifact; icon: React.ReactNode }) {
   const save = useMutation({
-    mutationFn: async () => {
-      const blob = await (await fetchFromApi(urlOf(artifact))).blob();
-      const url = URL.createObjectURL(blob);
-      const link = Object.assign(document.createElement("a"), { href: url, download: artifact.name });
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(url), 60_000);
-    },
+    mutationFn: async () => saveBlob(await (await fetchFromApi(urlOf(artifact))).blob(), artifact.name),
   });
   return (
     <>

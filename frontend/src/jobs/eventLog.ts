@@ -1,5 +1,5 @@
 import { createEventSource, type EventSourceClient } from "eventsource-client";
-import { fetchFromApi, type JobEvent } from "@/api/client";
+import { fetchFromApi, type JobEvent, type JobState } from "@/api/client";
 import { ApiError, isPassing } from "@/api/errors";
 import { ENDED } from "@/api/queries";
 import { addPoints, type Curves, type MetricPoint, NO_CURVES, toPoint } from "./curves";
@@ -31,6 +31,7 @@ export class EventLog {
   private points: MetricPoint[] = [];
   private events: JobEvent[] = [];
   private lastSeq = 0;
+  private isOver = false;
   private stream: StreamState = "connecting";
   private source: EventSourceClient | null = null;
   private flushTimer: ReturnType<typeof setTimeout> | undefined;
@@ -67,7 +68,8 @@ export class EventLog {
       onMessage: ({ data }) => this.take(JSON.parse(data) as JobEvent),
       onComment: () => this.hear(),
       onConnect: () => this.hear(),
-      onScheduleReconnect: () => this.become(this.stream === "ended" ? "ended" : "lost"),
+      // After the last event the service ends the stream, and says so (204) when it is asked for once more.
+      onScheduleReconnect: () => this.become(this.isOver ? "ended" : "lost"),
     });
   }
 
@@ -94,6 +96,7 @@ export class EventLog {
 
   private hear(): void {
     clearTimeout(this.silenceTimer);
+    if (this.stream === "ended") return;
     this.silenceTimer = setTimeout(() => {
       this.close();
       this.become("lost");
@@ -108,10 +111,8 @@ export class EventLog {
     const point = event.type === "metric" ? toPoint(event.data) : null;
     if (point === null) this.events.push(event);
     else this.points.push(point);
-    if (event.type === "state" && ENDED.has(event.data.state as never)) {
-      this.stream = "ended";
-      this.close();
-    }
+    // A job that was tried again has ended before: only the newest state counts.
+    if (event.type === "state") this.isOver = ENDED.has(event.data.state as JobState);
     this.scheduleFlush();
   }
 

@@ -31,6 +31,11 @@ const RECIPE_WORDS: Record<Recipe, string> = {
   instant: "The closed form only: no training, done in seconds to minutes.",
 };
 
+/** A name for one try. `crypto.randomUUID` is only for pages that came over TLS or from this machine. */
+function makeAttempt(): string {
+  return crypto.getRandomValues(new Uint32Array(4)).join("-");
+}
+
 interface Props {
   teachers: Teacher[];
   initial: Draft;
@@ -39,13 +44,15 @@ interface Props {
 /** Everything that a job is made of. What the service refuses is said at its field. */
 export function JobForm({ teachers, initial }: Props) {
   const [draft, setDraft] = useState(initial);
+  // A start whose answer was lost makes no second job when it is asked for again; that of a changed form does.
+  const [attempt, setAttempt] = useState(makeAttempt);
   const fields = useQuery(optionFieldsQuery);
   const navigate = useNavigate();
   const queryClient = useQueryClient();
   const start = useMutation({
     mutationFn: async (): Promise<Job> => {
       const body = JSON.stringify(toBody(draft, fields.data ?? []));
-      const headers = { "Content-Type": "application/json" };
+      const headers = { "Content-Type": "application/json", "Idempotency-Key": attempt };
       return (await fetchFromApi("/jobs", { method: "POST", headers, body })).json();
     },
     onSuccess: (job) => {
@@ -56,6 +63,7 @@ export function JobForm({ teachers, initial }: Props) {
   const change = (changed: Partial<Draft>) => {
     // What the service said of the values before is no answer to these.
     if (!start.isIdle) start.reset();
+    setAttempt(makeAttempt());
     setDraft((before) => ({ ...before, ...changed }));
   };
   const plan = usePlan(draft, fields.data);

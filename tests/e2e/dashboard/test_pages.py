@@ -1,5 +1,6 @@
 """What holds on every page: readable by a screen reader, in the dark, on a phone and on a wall."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from tests.e2e.service import Service
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PATIENCE_SECONDS = 500
+IN_DOCUMENTS = ("job-succeeded", "new-job")
+"""Pages whose windows are pictures in docs/images."""
 LOOKS = {
     "light": {"viewport": LAPTOP, "color_scheme": "light"},
     "dark": {"viewport": LAPTOP, "color_scheme": "dark"},
@@ -46,6 +49,7 @@ def test_every_page_is_accessible_and_fits(
         "job-succeeded": f"jobs/{finished['good']}",
         "job-failed": f"jobs/{finished['bad']}",
         "new-job": f"jobs/new?from={finished['good']}",
+        "compare": f'compare?jobs=["{finished["good"]}"]',
         "datasets": "datasets",
         "dataset": f"datasets/{finished['images']}",
         "dataset-labelled": f"datasets/{finished['probe']}",
@@ -59,8 +63,12 @@ def test_every_page_is_accessible_and_fits(
             page.get_by_role("heading", name="Attention").wait_for()
             page.get_by_role("img", name="Loss over").wait_for()
         if name == "new-job":
-            page.get_by_text("Advanced options").click()
+            page.locator("[data-plan=current]").wait_for()
         tab.shoot(f"{name}-{look}")
+        if look == "light" and name in IN_DOCUMENTS:
+            tab.shoot(f"window-{name}", full=False)
+        if name == "new-job":
+            page.get_by_text("Advanced options").click()
         problems = tab.violations() + (["wider than the window"] if tab.overflows() else [])
         if problems:
             found[name] = problems
@@ -96,3 +104,23 @@ def test_the_address_of_a_filtered_list_can_be_shared(
     page.get_by_role("link", name="probe without labels").wait_for()
     assert page.get_by_role("link", name="digits, half").count() == 0
     assert page.get_by_role("combobox", name="State").input_value() == "failed"
+
+
+def test_compared_jobs_are_in_the_address_and_in_the_csv(
+    service: Service, open_tab: OpenTab, finished: dict[str, Any]
+) -> None:
+    tab = open_tab(service)
+    page = tab.open("compare")
+    page.get_by_role("combobox", name="Jobs").click()
+    page.get_by_role("option", name="digits, half").first.click()
+    page.get_by_role("img", name="Accuracy against parameters").wait_for()
+    assert finished["good"] in page.url
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    with Path(download.value.path()).open(newline="") as file:
+        [row] = csv.DictReader(file)
+    result = service.job(finished["good"])["result"]
+    assert (row["id"], row["name"], row["k"]) == (finished["good"], "digits, half", "8")
+    assert float(row["student_probe_accuracy"]) == result["student"]["probe_accuracy"]
+    assert int(row["teacher_parameters"]) == result["teacher"]["parameters"]
+    tab.expect_no_complaints()

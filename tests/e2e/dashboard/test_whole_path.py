@@ -169,6 +169,8 @@ def test_cancelling_asks_first_and_then_shows_what_the_service_says(
     dialog.get_by_role("button", name="Cancel the job").click()
     page.locator("[data-state=cancelled]").wait_for(timeout=120_000)
     page.get_by_text("The job was cancelled.").nth(1).wait_for()
+    page.reload()
+    page.get_by_text("The job was cancelled.").nth(1).wait_for()
     page.get_by_role("button", name="Delete the job").click()
     page.get_by_role("dialog", name="Delete this job?").get_by_role("button", name="Delete the job").click()
     page.wait_for_url("**/dashboard/jobs")
