@@ -67,7 +67,7 @@ class Judge:
     classes: tuple[str, ...]
     teacher_tokens: Tensor | None = None
 
-    def __call__(self, student: nn.Module) -> dict[str, float]:
+    def __call__(self, student: nn.Module) -> dict[str, float | None]:
         """Probe accuracy, k-NN accuracy and token L1 of a student."""
         device = next(self.teacher.parameters()).device
         student = student.to(device).eval()
@@ -83,7 +83,7 @@ class Judge:
             _, self.teacher_tokens = _features_and_tokens(self.teacher, self.test)
         # A student with a token more than the teacher (deit) has no token-wise distance.
         same = tokens.shape == self.teacher_tokens.shape
-        distance = float((tokens - self.teacher_tokens).abs().mean()) if same else float("nan")
+        distance = float((tokens - self.teacher_tokens).abs().mean()) if same else None
         return {"probe": _number(scores["logistic"]), "knn": _number(scores["knn"]), "token_l1": distance}
 
 
@@ -228,7 +228,7 @@ def _markdown(table: dict[str, Any]) -> str:
             _spread((run["token_l1"] for run in group), 3),
             f"{first['trainable_parameters'] / 1e6:.2f}" if "seconds" in first else "",
             f"{first['gmacs']:.3f}" if "seconds" in first else "",
-            _spread((run["seconds"] for run in group if run["seconds"]), 0) if "seconds" in first else "",
+            _spread((run["seconds"] for run in group), 0) if "seconds" in first else "",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -239,7 +239,9 @@ def _order(row: str) -> int:
 
 
 def _spread(values: Any, digits: int = 1) -> str:
-    numbers = list(values)
+    numbers = [value for value in values if value is not None]
+    if not numbers:  # not measured, or disturbed
+        return ""
     mean = f"{statistics.mean(numbers):.{digits}f}"
     return mean if len(numbers) < 2 else f"{mean} ± {statistics.stdev(numbers):.{digits}f}"
 
