@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
@@ -29,18 +29,24 @@ def main() -> int:
     # The first rank stops in order, with a checkpoint, and ends this one by closing its input.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    # What libraries print goes where errors go: the first rank reads this process's words only.
+    words = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     spec = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_the_first_rank, daemon=True).start()
     try:
-        _follow(spec)
+        _follow(spec, words)
     except OutOfMemory as error:
-        return _say({"message": str(error), "device": error.device, "batch_size": error.batch_size})
+        told = {"message": str(error), "device": error.device, "batch_size": error.batch_size}
+        print(json.dumps(told), file=words, flush=True)
+        return 1
     except (WecoloraError, RuntimeError, OSError) as error:
-        return _say({"message": str(error)})
+        print(json.dumps({"message": str(error)}), file=words, flush=True)
+        return 1
     return 0
 
 
-def _follow(spec: dict[str, Any]) -> None:
+def _follow(spec: dict[str, Any], words: TextIO) -> None:
     config = DistillConfig.model_validate(spec["config"])
     if resolve_device(config.device).type == "cuda":
         torch.cuda.set_device(spec["rank"])
@@ -55,7 +61,7 @@ def _follow(spec: dict[str, Any]) -> None:
     check_same_run(checkpoint, run_identity(plan))
     trainer = make_trainer(plan)
     trainer.load_state(checkpoint.tensors)
-    print(READY, flush=True)  # noqa: T201 - what the first rank waits for
+    print(READY, file=words, flush=True)
     join(Path(spec["meeting_point"]), spec["rank"], spec["size"], plan.setting.device)
     trainer.ranks = Ranks(spec["rank"], spec["size"])
     for _ in trainer.steps():
@@ -68,13 +74,6 @@ def _end_with_the_first_rank() -> None:
     os._exit(1)
 
 
-def _say(words: dict[str, object]) -> int:
-    print(json.dumps(words), flush=True)  # noqa: T201
-    return 1
-
-
 if __name__ == "__main__":
     # Left at once: a thread that waits for a connection to a rank that is gone would hold the process.
-    status = main()
-    sys.stdout.flush()
-    os._exit(status)
+    os._exit(main())

@@ -112,6 +112,13 @@ def cancel(job: JobId, url: Url = _HERE, key: Key = None, patience: Patience = 6
         _shown.print(client.cancel(job).state)
 
 
+@app.command()
+def retry(job: JobId, url: Url = _HERE, key: Key = None, patience: Patience = 60) -> None:
+    """Let a job that failed or was cancelled go on from its last checkpoint."""
+    with _errors_become_exit_codes(), Client(url, key, patience_seconds=patience) as client:
+        _shown.print(client.retry(job).state)
+
+
 def _upload(client: Client, path: Path, name: str | None, into: str | None) -> str:
     begun: list[str] = []
     try:

@@ -139,6 +139,22 @@ class Client:
         """Ask for a job's end; it may be asked for again."""
         return Job.model_validate_json(self._transport.call("POST", f"/jobs/{job_id}/cancel").content)
 
+    def retry(self, job_id: str) -> Job:
+        """Let a job that failed or was cancelled go on, from its last checkpoint where one is left.
+
+        Raises:
+            ServiceError: it has neither failed nor been cancelled (``wrong_state``).
+        """
+        return Job.model_validate_json(self._transport.call("POST", f"/jobs/{job_id}/retry").content)
+
+    def delete_job(self, job_id: str) -> None:
+        """Delete a job that has ended, with its files."""
+        self._transport.call("DELETE", f"/jobs/{job_id}")
+
+    def delete_dataset(self, dataset_id: str) -> None:
+        """Delete a dataset that no job needs any more."""
+        self._transport.call("DELETE", f"/datasets/{dataset_id}")
+
     def follow(self, job_id: str, after: int = 0) -> Iterator[Event]:
         """Yield a job's events as they happen, each once, until it has ended; a lost connection is taken up again.
 

@@ -73,6 +73,7 @@ def test_a_job_succeeds_and_its_table_compares_teacher_and_student(watched: dict
     assert set(result) == {
         "teacher", "student", "method", "recipe", "changed", "steps", "lr", "batch_size", "warmup_steps",
         "initial_loss", "final_loss", "seconds", "trainable_parameters", "blocks", "refit", "delivered", "load",
+        "device", "device_name", "images", "work_gmacs",
     }  # fmt: skip
     assert (result["method"], result["recipe"]) == (job["method"], job["recipe"]) == ("wecolora", "best")
     assert len(result["blocks"]) == len(result["refit"]) == 6

@@ -181,6 +181,25 @@ def test_a_job_that_did_not_succeed_is_an_error_for_who_waits_for_it(client: Cli
         client.wait_for_job(job.id)
 
 
+def test_a_cancelled_job_can_be_tried_again_and_what_is_deleted_is_gone(
+    client: Client, tmp_path: Path
+) -> None:
+    job = queued(client, tmp_path / "images")
+    client.cancel(job.id)
+    assert client.retry(job.id).state == "queued"
+    with pytest.raises(ServiceError) as refused:
+        client.retry(job.id)
+    assert refused.value.problem.code == "wrong_state"
+    with pytest.raises(ServiceError) as needed:
+        client.delete_dataset(job.dataset_id)
+    assert needed.value.problem.status == 409
+    client.cancel(job.id)
+    client.delete_job(job.id)
+    with pytest.raises(ServiceError) as gone:
+        client.get_job(job.id)
+    assert gone.value.problem.status == 404
+
+
 def test_a_file_that_a_job_does_not_have_is_named(client: Client, tmp_path: Path) -> None:
     job = queued(client, tmp_path / "images")
     with pytest.raises(ClientError, match=r"no file student\.zip"):

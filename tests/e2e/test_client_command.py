@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,16 +16,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    running = Service(tmp_path_factory.mktemp("service"))
-    try:
-        yield running
-    finally:
-        running.stop()
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> DigitsFolders:
+def folders(tmp_path_factory: pytest.TempPathFactory) -> DigitsFolders:
     return write_digits(tmp_path_factory.mktemp("digits"))
 
 
@@ -36,10 +26,10 @@ def call(*arguments: object) -> "subprocess.CompletedProcess[str]":
 
 
 def test_one_command_takes_a_folder_to_a_student_that_loads_in_timm(
-    service: Service, digits: DigitsFolders, tmp_path: Path
+    service: Service, folders: DigitsFolders, tmp_path: Path
 ) -> None:
     done = call(
-        "run", digits.unlabelled, "--teacher", "sample-digits", "--k", 8, "--set", "recipe=paper",
+        "run", folders.unlabelled, "--teacher", "sample-digits", "--k", 8, "--set", "recipe=paper",
         "--set", "epochs=1", "--out", tmp_path / "student", "--url", service.url,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -55,25 +45,25 @@ def test_one_command_takes_a_folder_to_a_student_that_loads_in_timm(
 
 
 def test_what_the_caller_got_wrong_is_said_before_anything_is_sent_where_it_can_be(
-    service: Service, digits: DigitsFolders, tmp_path: Path
+    service: Service, folders: DigitsFolders, tmp_path: Path
 ) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").touch()
     there = ("--teacher", "sample-digits", "--url", service.url)
     before = service.get("/datasets")["data"]
-    taken = call("run", digits.unlabelled, "--out", tmp_path / "full", *there)
+    taken = call("run", folders.unlabelled, "--out", tmp_path / "full", *there)
     assert (taken.returncode, "not empty" in taken.stderr) == (2, True)
     nothing = call("run", tmp_path / "nothing", "--out", tmp_path / "student", *there)
     assert (nothing.returncode, "there is no" in nothing.stderr) == (2, True)
-    unknown = call("run", digits.unlabelled, "--out", tmp_path / "student", *there, "--r", 13)
+    unknown = call("run", folders.unlabelled, "--out", tmp_path / "student", *there, "--r", 13)
     assert (unknown.returncode, "r: " in unknown.stderr) == (2, True)
-    malformed = call("run", digits.unlabelled, "--out", tmp_path / "student", "--set", "epochs", *there)
+    malformed = call("run", folders.unlabelled, "--out", tmp_path / "student", "--set", "epochs", *there)
     assert (malformed.returncode, "NAME=VALUE" in malformed.stderr) == (2, True)
     assert service.get("/datasets")["data"] == before
 
 
 def test_a_refusal_names_the_field_and_a_service_that_is_away_is_named(
-    service: Service, digits: DigitsFolders, tmp_path: Path
+    service: Service, folders: DigitsFolders, tmp_path: Path
 ) -> None:
     refused = call("watch", "job_unknown", "--url", service.url)
     assert (refused.returncode, "job_unknown" in refused.stderr) == (2, True)
