@@ -63,6 +63,14 @@ def run(runtime: Runtime, stop: threading.Event) -> None:
             log.warning("the database does not answer: %s", type(error).__name__)
 
 
+def sweep_until_stopped(runtime: Runtime, stop: threading.Event) -> None:
+    """Sweep; a fault of ours ends the whole process, which is started anew, and not this thread alone in silence."""
+    try:
+        sweep.run(runtime, stop)
+    finally:
+        stop.set()
+
+
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = get_settings()
@@ -73,8 +81,9 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     runtime = Runtime.open(settings)
     log.info("dispatching")
-    sweeping = threading.Thread(target=sweep.run, args=(runtime, stop))
-    sweeping.start()  # beside the loop, so that removing a large dataset keeps no job waiting
+    # Beside the loop, so that removing a large dataset keeps no job waiting.
+    sweeping = threading.Thread(target=sweep_until_stopped, args=(runtime, stop))
+    sweeping.start()
     try:
         run(runtime, stop)
     finally:

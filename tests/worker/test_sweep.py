@@ -19,6 +19,7 @@ from core.storage import Storage
 from tests.core.rows import add_dataset, add_job, count, expire_lease, get
 from tests.servers import wait_until
 from worker import sweep
+from worker.dispatcher import sweep_until_stopped
 from worker.runtime import Runtime
 
 DAY = 86_400
@@ -191,3 +192,14 @@ def test_the_loop_sweeps_at_once_and_ends_when_told_to(runtime: Runtime) -> None
     thread.join(timeout=5)
     assert not thread.is_alive()
     assert runtime.storage.list_keys("jobs") == []
+
+
+def test_a_fault_of_the_sweep_ends_the_dispatcher(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise ValueError("a fault")
+
+    monkeypatch.setattr(sweep, "sweep", fail)
+    stop = threading.Event()
+    with pytest.raises(ValueError, match="a fault"):
+        sweep_until_stopped(runtime, stop)
+    assert stop.is_set()
