@@ -37,7 +37,7 @@ SECURITY_HEADERS: Final = {
 
 
 class SecurityHeaders:
-    """Adds the headers; `/docs` alone may run scripts, its own."""
+    """Adds the headers; `/docs` may run its own scripts, and the dashboard brings a policy of its own."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -25,5 +25,5 @@ export default defineConfig({
       ]),
     ),
   },
-  test: { include: ["src/**/*.test.ts"] },
+  test: { include: ["src/**/*.test.ts"], testTimeout: 60_000 },
 });

@@ -2,14 +2,7 @@
 export class PartRefused extends Error {}
 
 /** It may go better later. */
-export class PartFailed extends Error {
-  constructor(
-    message: string,
-    readonly retryAfterSeconds: number | null = null,
-  ) {
-    super(message);
-  }
-}
+export class PartFailed extends Error {}
 
 interface Put {
   url: string;
@@ -49,9 +42,7 @@ function toError(request: XMLHttpRequest): Error {
   const detail = detailOf(request);
   // 422 with a checksum that differs: the bytes were hurt on the way.
   const isPassing = request.status >= 500 || request.status === 429 || detail.code === "checksum_mismatch";
-  if (!isPassing) return new PartRefused(detail.text);
-  const after = Number(request.getResponseHeader("Retry-After"));
-  return new PartFailed(detail.text, after > 0 ? after : null);
+  return isPassing ? new PartFailed(detail.text) : new PartRefused(detail.text);
 }
 
 function detailOf(request: XMLHttpRequest): { code: string; text: string } {

@@ -38,13 +38,12 @@ function publish(): void {
 }
 
 /** Begin an upload, or go on with one that was interrupted when `datasetId` names its dataset. */
-export function startUpload(dropped: Dropped, datasetId: string | null): Upload {
+export function startUpload(dropped: Dropped, datasetId: string | null): void {
   lastId += 1;
   const run = new Run(lastId, dropped, datasetId);
   runs.set(lastId, run);
   publish();
   void run.read(dropped);
-  return run.upload;
 }
 
 export function pauseUpload(id: number): void {
