@@ -21,7 +21,8 @@ export function usePlan(draft: Draft, fields: readonly OptionField[] | undefined
       const url = "/jobs?dry_run=true";
       return (await fetchFromApi(url, { method: "POST", headers, body: settled, signal })).json();
     },
-    enabled: draft.teacher !== null && fields !== undefined,
+    // What was settled before the teacher was chosen is no question yet.
+    enabled: draft.teacher !== null && fields !== undefined && settled === body,
     placeholderData: keepPreviousData,
   });
   return { ...query, isUpToDate: settled === body && !query.isPlaceholderData && !query.isFetching };

@@ -125,5 +125,5 @@ class Tab:
 
     def expect_no_complaints(self, *allowed: str) -> None:
         complaints = [each for each in self.complaints if not any(words in each for words in allowed)]
-        assert complaints == []
+        assert not complaints, "\n".join(complaints)
         assert self.foreign == []
