@@ -15,6 +15,9 @@ def migrate(connection: Connection) -> None:
         # SQLite cannot alter a table: batch mode copies it.
         render_as_batch=connection.dialect.name == "sqlite",
         compare_type=True,
+        # Alembic believes that SQLite commits at every change of a table, and so commits after every revision: another
+        # process would come in between. With this driver's settings (core/database.py) one transaction holds them all.
+        transactional_ddl=True,
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -10,7 +10,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from core import migrate
 from core.database import Database
@@ -47,6 +47,17 @@ def test_several_processes_that_start_together_migrate_once(tmp_path):
     assert sum("Running upgrade" in log for log in logs) == 1
     database = Database(Settings(data_dir=tmp_path))
     assert _differences(database) == []
+    database.close()
+
+
+def test_revisions_come_all_together_or_not_at_all(tmp_path):
+    """One transaction holds them: what fails in the middle, or another process, finds no half of it."""
+    database = Database(Settings(data_dir=tmp_path))
+    with database.engine.begin() as connection:
+        connection.execute(text("create table deletions (prefix text)"))  # a later revision makes one, too
+    with pytest.raises(OperationalError, match="already exists"):
+        migrate.upgrade(database.engine)
+    assert inspect(database.engine).get_table_names() == ["deletions"]
     database.close()
 
 

@@ -15,7 +15,6 @@ from tests.e2e.service import Service, wait_for
 
 MANY = 20_000
 LONGEST_TASK_MS = 200
-TRIES = 3
 SIDE = 700
 """Of a noise image: 1.5 MB as BMP, so that a part holds two."""
 
@@ -54,17 +53,14 @@ def test_20000_dropped_files_never_hold_the_page(
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{number:06d}.jpg").write_bytes(hashlib.sha256(str(number).encode()).digest() * 8)
     tab.page.add_init_script(LONG_TASKS)
-    # Other processes hold a busy machine, too, but not at each try; what the page itself does, it does every time.
-    longest: list[float] = []
-    while len(longest) < TRIES and min(longest, default=LONGEST_TASK_MS) >= LONGEST_TASK_MS:
-        page = tab.open("datasets")
-        page.evaluate("longTasks.length = 0")
-        tab.drop([folder])
-        page.locator("[data-upload=done]").wait_for()
-        assert f"{MANY:,} files" in page.locator("[data-upload]").inner_text()
-        longest.append(max(page.evaluate("longTasks"), default=0.0))
+    page = tab.open("datasets")
+    page.evaluate("longTasks.length = 0")
+    tab.drop([folder])
+    page.locator("[data-upload=done]").wait_for()
+    assert f"{MANY:,} files" in page.locator("[data-upload]").inner_text()
+    longest = max(page.evaluate("longTasks"), default=0.0)
     record_property("longest_task_ms", longest)
-    assert min(longest) < LONGEST_TASK_MS
+    assert longest < LONGEST_TASK_MS
 
 
 def test_a_paused_upload_sends_nothing_until_it_is_resumed(service: Service, tab: Tab, noise: Path) -> None:
@@ -73,6 +69,7 @@ def test_a_paused_upload_sends_nothing_until_it_is_resumed(service: Service, tab
     sent = tab.sent_parts()
     tab.drop([noise])
     page.get_by_role("link", name="Dataset", exact=True).click()
+    page.wait_for_url("**/datasets/ds_*")
     dataset_id = page.url.rpartition("/")[2]
     wait_for(lambda: arrived(service, dataset_id))
     page.get_by_role("button", name="Pause").click()
@@ -99,6 +96,7 @@ def test_an_upload_goes_on_in_another_browser_when_the_folder_is_dropped_again(
     first.slow_down(4_000_000)
     first.drop([noise])
     page.get_by_role("link", name="Dataset", exact=True).click()
+    page.wait_for_url("**/datasets/ds_*")
     path = page.url.partition("/dashboard/")[2]
     dataset_id = path.rpartition("/")[2]
     wait_for(lambda: len(arrived(service, dataset_id)) >= 3)
@@ -148,6 +146,7 @@ def test_a_chosen_folder_keeps_its_paths(service: Service, tab: Tab, digits_fold
     page.locator("input[data-choose=folder]").set_input_files(digits_folder / "test")
     page.locator("[data-upload=done]").wait_for()
     page.get_by_role("link", name="Dataset", exact=True).click()
+    page.wait_for_url("**/datasets/ds_*")
     page.locator("[data-state=ready]").wait_for()
     page.get_by_role("heading", name="10 classes").wait_for()
     dataset = service.get(f"/datasets/{page.url.rpartition('/')[2]}")

@@ -22,6 +22,7 @@ def test_from_a_dropped_folder_to_a_student_that_timm_loads(
     tab.drop([digits_folder / "unlabelled"])
     page.locator("[data-upload=done]").wait_for()
     page.get_by_role("link", name="Dataset", exact=True).click()
+    page.wait_for_url("**/datasets/ds_*")
     page.locator("[data-state=ready]").wait_for()
     assert page.get_by_role("heading", level=1).inner_text() == "unlabelled"
     dataset = service.get(f"/datasets/{page.url.rpartition('/')[2]}")
@@ -77,6 +78,7 @@ def test_a_folder_of_photographs_arrives_whole_with_its_paths(
     tab.drop([photographs])
     page.locator("[data-upload=done]").wait_for()
     page.get_by_role("link", name="Dataset", exact=True).click()
+    page.wait_for_url("**/datasets/ds_*")
     page.locator("[data-state=ready]").wait_for()
     dataset_id = page.url.rpartition("/")[2]
     report = httpx2.get(f"{service.url}/datasets/{dataset_id}/report").json()
@@ -96,6 +98,7 @@ def test_a_bad_archive_is_refused_in_the_service_s_words(service: Service, tab: 
     tab.drop([archive])
     page.locator("[data-upload=done]").wait_for()
     page.get_by_role("link", name="Dataset", exact=True).click()
+    page.wait_for_url("**/datasets/ds_*")
     page.locator("[data-state=failed]").wait_for()
     dataset = service.get(f"/datasets/{page.url.rpartition('/')[2]}")
     alert = page.get_by_role("alert").inner_text()
