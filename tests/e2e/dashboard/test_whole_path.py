@@ -23,7 +23,7 @@ def test_from_a_dropped_folder_to_a_student_that_timm_loads(
     page.locator("[data-upload=done]").wait_for()
     page.get_by_role("link", name="Dataset", exact=True).click()
     page.wait_for_url("**/datasets/ds_*")
-    page.locator("[data-state=ready]").wait_for()
+    page.locator("[data-state=ready]").wait_for(timeout=240_000)
     assert page.get_by_role("heading", level=1).inner_text() == "unlabelled"
     dataset = service.get(f"/datasets/{page.url.rpartition('/')[2]}")
     assert dataset["image_count"] == len(list((digits_folder / "unlabelled").iterdir()))
@@ -79,7 +79,7 @@ def test_a_folder_of_photographs_arrives_whole_with_its_paths(
     page.locator("[data-upload=done]").wait_for()
     page.get_by_role("link", name="Dataset", exact=True).click()
     page.wait_for_url("**/datasets/ds_*")
-    page.locator("[data-state=ready]").wait_for()
+    page.locator("[data-state=ready]").wait_for(timeout=240_000)
     dataset_id = page.url.rpartition("/")[2]
     report = httpx2.get(f"{service.url}/datasets/{dataset_id}/report").json()
     assert (report["image_count"], report["skipped_count"]) == (40, 1)
@@ -99,7 +99,7 @@ def test_a_bad_archive_is_refused_in_the_service_s_words(service: Service, tab: 
     page.locator("[data-upload=done]").wait_for()
     page.get_by_role("link", name="Dataset", exact=True).click()
     page.wait_for_url("**/datasets/ds_*")
-    page.locator("[data-state=failed]").wait_for()
+    page.locator("[data-state=failed]").wait_for(timeout=240_000)
     dataset = service.get(f"/datasets/{page.url.rpartition('/')[2]}")
     alert = page.get_by_role("alert").inner_text()
     assert dataset["error"]["code"] == "archive_unsafe"
