@@ -95,6 +95,12 @@ class Tab:
             place = {"x": size["width"] // 2, "y": size["height"] // 2}
             self.devtools.send("Input.dispatchDragEvent", {"type": kind, **place, "data": data})
 
+    def open_dataset(self) -> None:
+        """Follow the upload's link to its dataset; the address changes before the page does."""
+        left = self.page.locator("h1").inner_text()
+        self.page.get_by_role("link", name="Dataset", exact=True).click()
+        self.page.get_by_role("heading", level=1, name=left, exact=True).wait_for(state="detached")
+
     def upload_state(self) -> str | None:
         shown = self.page.locator("[data-upload]")
         return shown.first.get_attribute("data-upload") if shown.count() else None

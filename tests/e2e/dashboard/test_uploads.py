@@ -68,8 +68,7 @@ def test_a_paused_upload_sends_nothing_until_it_is_resumed(service: Service, tab
     tab.slow_down(4_000_000)
     sent = tab.sent_parts()
     tab.drop([noise])
-    page.get_by_role("link", name="Dataset", exact=True).click()
-    page.wait_for_url("**/datasets/ds_*")
+    tab.open_dataset()
     dataset_id = page.url.rpartition("/")[2]
     wait_for(lambda: arrived(service, dataset_id))
     page.get_by_role("button", name="Pause").click()
@@ -95,8 +94,7 @@ def test_an_upload_goes_on_in_another_browser_when_the_folder_is_dropped_again(
     page = first.open("datasets")
     first.slow_down(4_000_000)
     first.drop([noise])
-    page.get_by_role("link", name="Dataset", exact=True).click()
-    page.wait_for_url("**/datasets/ds_*")
+    first.open_dataset()
     path = page.url.partition("/dashboard/")[2]
     dataset_id = path.rpartition("/")[2]
     wait_for(lambda: len(arrived(service, dataset_id)) >= 3)
@@ -145,8 +143,7 @@ def test_a_chosen_folder_keeps_its_paths(service: Service, tab: Tab, digits_fold
     page = tab.open("datasets")
     page.locator("input[data-choose=folder]").set_input_files(digits_folder / "test")
     page.locator("[data-upload=done]").wait_for()
-    page.get_by_role("link", name="Dataset", exact=True).click()
-    page.wait_for_url("**/datasets/ds_*")
+    tab.open_dataset()
     page.locator("[data-state=ready]").wait_for(timeout=240_000)
     page.get_by_role("heading", name="10 classes").wait_for()
     dataset = service.get(f"/datasets/{page.url.rpartition('/')[2]}")
