@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.costs import KnownNetwork, NetworkCost
 from core.errors import FieldProblem, UnknownTeacher, UnsupportedTeacher
 from core.options import TeacherLimits
+from core.recipes import load_engine_options
 
 BUILT_IN = Path(__file__).with_name("teacher_catalogue.json")
 SUGGESTIONS = 5
@@ -69,6 +70,7 @@ class NetworkShape(BaseModel):
             image_size=image_size or self.image_size,
             dynamic_image_size=self.dynamic_image_size,
             fixed_blocks=tuple(itertools.accumulate([0, *self.stages[:-1]])) if self.stages else (),
+            methods=tuple(load_engine_options().methods_of_stages) if self.stages else None,
         )
 
 

@@ -5,7 +5,7 @@ neither loses a job nor steals one. Timestamps are UTC.
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, DateTime, Dialect, Double, literal
 from sqlalchemy.ext.compiler import compiles
@@ -13,6 +13,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement
 from sqlalchemy.types import TypeDecorator
+
+SECONDS_A_DAY: Final = 86_400.0
 
 
 class UtcDateTime(TypeDecorator[datetime]):

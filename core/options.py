@@ -128,6 +128,8 @@ class TeacherLimits:
     dynamic_image_size: bool
     fixed_blocks: tuple[int, ...] = ()
     """Blocks that no student can do without: the first of each stage, where there are several."""
+    methods: tuple[str, ...] | None = None
+    """Those that fit; None: all."""
 
 
 def allowed_by_teacher(limits: TeacherLimits) -> dict[str, str]:
@@ -146,6 +148,7 @@ def allowed_by_teacher(limits: TeacherLimits) -> dict[str, str]:
 def check_against_teacher(options: JobOptions, limits: TeacherLimits) -> list[FieldProblem]:
     """Every option that is in its own range but not in the teacher's."""
     return [
+        *_check_method(options, limits),
         *_check_depth(options, limits),
         *_check_rank(options, limits),
         *_check_image_size(options, limits),
@@ -158,6 +161,12 @@ def check_devices(options: JobOptions, most: int) -> list[FieldProblem]:
         return []
     message = f"the largest worker of this service has {most} (WECOLORA_DEVICES)"
     return [FieldProblem("devices", message, f"1 to {most}", options.devices)]
+
+
+def _check_method(options: JobOptions, limits: TeacherLimits) -> Iterator[FieldProblem]:
+    if limits.methods is not None and options.method not in limits.methods:
+        message = f"{options.method} needs the tokens of a transformer, and this teacher is none"
+        yield FieldProblem("method", message, ", ".join(limits.methods), options.method)
 
 
 def _check_depth(options: JobOptions, limits: TeacherLimits) -> Iterator[FieldProblem]:

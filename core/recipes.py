@@ -37,6 +37,8 @@ class EngineOptions(BaseModel):
     defaults: dict[str, Any]
     recipes: dict[str, dict[str, Any]]
     default_recipes: dict[str, str]
+    methods_of_stages: list[str]
+    """Those that fit a network of several stages, a ResNet; every method fits a transformer."""
     requirements: list[Requirement]
 
     def values_of(self, recipe: str) -> dict[str, Any]:

@@ -20,12 +20,11 @@ from core.states import RETRYABLE, DatasetState, EventType
 
 BATCH: Final = 100
 AUDIT_BATCH: Final = 10_000
-SECONDS_A_DAY: Final = 86_400.0
 
 
 def expire_uploads(session: Session, idle_days: float) -> list[str]:
     """Delete datasets whose upload was begun and left; returns their ids."""
-    long_ago = clock.now_plus(-idle_days * SECONDS_A_DAY)
+    long_ago = clock.now_plus(-idle_days * clock.SECONDS_A_DAY)
     is_fed = exists(
         select(DatasetPart.id).where(DatasetPart.dataset_id == Dataset.id, DatasetPart.created_at >= long_ago)
     )
@@ -55,7 +54,7 @@ def expire_checkpoints(session: Session, days: float) -> list[str]:
         .where(
             Job.state.in_(RETRYABLE),
             Job.checkpoint.is_not(None),
-            Job.finished_at < clock.now_plus(-days * SECONDS_A_DAY),
+            Job.finished_at < clock.now_plus(-days * clock.SECONDS_A_DAY),
         )
         .order_by(Job.id)
         .limit(BATCH)
@@ -79,7 +78,7 @@ def prune_audit(session: Session, days: float) -> int:
     """Remove old entries of the audit log."""
     old = (
         select(AuditEntry.id)
-        .where(AuditEntry.created_at < clock.now_plus(-days * SECONDS_A_DAY))
+        .where(AuditEntry.created_at < clock.now_plus(-days * clock.SECONDS_A_DAY))
         .order_by(AuditEntry.id)
         .limit(AUDIT_BATCH)
     )
@@ -89,7 +88,7 @@ def prune_audit(session: Session, days: float) -> int:
 
 def remove_rows(session: Session, period_days: float) -> int:
     """Remove the rows of deleted jobs whose time counts no more, and of deleted datasets that no job names."""
-    began_long_ago = Job.started_at < clock.now_plus(-period_days * SECONDS_A_DAY)
+    began_long_ago = Job.started_at < clock.now_plus(-period_days * clock.SECONDS_A_DAY)
     jobs = (
         select(Job.id)
         .where(Job.deleted_at.is_not(None), or_(Job.started_at.is_(None), began_long_ago))

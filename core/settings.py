@@ -130,7 +130,7 @@ class Settings(BaseSettings):
     spare_trainer: bool = Field(
         True,
         description="A worker keeps a trainer with its libraries loaded for its next job, which starts seconds sooner, "
-        "for about half a GiB of memory.",
+        "for the memory that they take.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
     log_format: Literal["auto", "text", "json"] = Field(

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from core.options import JobOptions, allowed_values
+from wecolora.choices import METHODS_OF_STAGES
 from wecolora.combinations import REQUIREMENTS
 from wecolora.config import OPTION_NAMES, DistillConfig, Method, Recipe
 from wecolora.recipes import default_recipe, recipe_values
@@ -34,6 +35,7 @@ def describe_options() -> dict[str, Any]:
                 recipe: {_name(field): value for field, value in recipe_values(recipe).items()}
                 for recipe in Recipe
             },
+            "methods_of_stages": [method for method in Method if method in METHODS_OF_STAGES],
             "default_recipes": {method: default_recipe(method) for method in Method},
             "requirements": [
                 {**asdict(rule), "field": _name(rule.field), "other": _name(rule.other)}

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from core.costs import NetworkCost
+from core.costs import NetworkCost, NetworkCounts
 from core.costs import count_network as add_up
 from wecolora.architectures import is_query_or_value
 from wecolora.cost import count_gmacs
@@ -27,27 +27,6 @@ Entry = dict[str, Any]
 
 class CostUnknown(Exception):
     """The counts do not follow the form that this module describes, such as a map of 176 / 32 pixels on a side."""
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Of one network at one size, or differences of such."""
-
-    parameters: int
-    macs: int
-    buffer_bytes: int
-    pairs: int
-    pairs_qv: int
-    rows: int
-    rows_qv: int
-
-    def minus(self, other: "Counts") -> "Counts":
-        """What this one costs beyond another."""
-        return Counts(*(mine - theirs for mine, theirs in zip(_values(self), _values(other), strict=True)))
-
-
-def _values(counts: Counts) -> tuple[int, ...]:
-    return tuple(vars(counts).values())
 
 
 @dataclass(frozen=True)
@@ -85,7 +64,7 @@ def describe_cost(build: Callable[[Sequence[int], int], nn.Module], shape: Shape
     counted = count_network(build(shape.depths, shape.image_size), shape.image_size)
     side = shape.image_size // patch_size
     described = add_up(NetworkCost.model_validate(entry), shape.depths, side)
-    if vars(described) != vars(counted):
+    if described != counted:
         raise CostUnknown(f"it costs {counted}, described is {described}")
     return entry
 
@@ -93,24 +72,24 @@ def describe_cost(build: Callable[[Sequence[int], int], nn.Module], shape: Shape
 def _describe(
     build: Callable[[Sequence[int], int], nn.Module], stages: int, sides: Sequence[int], patch_size: int
 ) -> Entry:
-    def count(depths: Sequence[int]) -> list[Counts]:
+    def count(depths: Sequence[int]) -> list[NetworkCounts]:
         return [count_network(build(depths, side), side * patch_size) for side in sides]
 
     ones = [1] * stages
     shallow = count(ones)
     further = [
-        [more.minus(less) for more, less in zip(count(_with_one_more(ones, stage)), shallow, strict=True)]
+        [_minus(more, less) for more, less in zip(count(_with_one_more(ones, stage)), shallow, strict=True)]
         for stage in range(stages)
     ]
     blocks = [_as_entry(sides, counts) for counts in further]
     if stages == 1:
         # All blocks are alike, so that the first one can be taken off, too.
-        bare = [less.minus(block) for less, block in zip(shallow, further[0], strict=True)]
+        bare = [_minus(less, block) for less, block in zip(shallow, further[0], strict=True)]
         return {"base": _as_entry(sides, bare), "blocks": blocks}
     return {"base": _as_entry(sides, shallow), "blocks": blocks}
 
 
-def count_network(model: nn.Module, image_size: int) -> Counts:
+def count_network(model: nn.Module, image_size: int) -> NetworkCounts:
     """Count one network, whatever it is built of."""
     pairs = pairs_qv = rows = rows_qv = 0
     layout = describe_model(model)
@@ -125,7 +104,7 @@ def count_network(model: nn.Module, image_size: int) -> Counts:
             rows_qv += len(layer.weight) if chosen else 0
     stored = model.state_dict().items()
     names = {name for name, _ in model.named_parameters()}
-    return Counts(
+    return NetworkCounts(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         macs=round(count_gmacs(model, image_size) * _GIGA),
         buffer_bytes=sum(
@@ -138,11 +117,16 @@ def count_network(model: nn.Module, image_size: int) -> Counts:
     )
 
 
+def _minus(counts: NetworkCounts, others: NetworkCounts) -> NetworkCounts:
+    """What the first cost beyond the others."""
+    return NetworkCounts(**{name: count - getattr(others, name) for name, count in vars(counts).items()})
+
+
 def _with_one_more(depths: Sequence[int], stage: int) -> list[int]:
     return [depth + (number == stage) for number, depth in enumerate(depths)]
 
 
-def _as_entry(sides: Sequence[int], counts: Sequence[Counts]) -> Entry:
+def _as_entry(sides: Sequence[int], counts: Sequence[NetworkCounts]) -> Entry:
     """The form of `core.costs.Cost`; what is nothing is left out."""
     entry: Entry = {}
     for name in vars(counts[0]):

@@ -19,6 +19,10 @@ class Method(StrEnum):
     DMAE = "dmae"
 
 
+METHODS_OF_STAGES = frozenset({Method.WECOLORA, Method.WECO_KD, Method.WECO, Method.KD})
+"""Those that fit a network of several stages, a ResNet: they need neither attention nor tokens of their own."""
+
+
 class Recipe(StrEnum):
     """A named set of values for the options that are not given."""
 

@@ -78,9 +78,12 @@ def make_plan(
             again, since the checkpoint holds it.
     """
     device = resolve_device(config.device)
-    source = None if isinstance(teacher, nn.Module) else _with_size(teacher, config)
-    check_devices(device, config.devices, teacher_can_be_loaded=source is not None)
-    teacher_model = teacher if isinstance(teacher, nn.Module) else load_teacher(_with_size(teacher, config))
+    check_devices(device, config.devices, teacher_can_be_loaded=not isinstance(teacher, nn.Module))
+    if isinstance(teacher, nn.Module):
+        source, teacher_model = None, teacher
+    else:
+        source = _with_size(teacher, config)
+        teacher_model = load_teacher(source)
     layout = describe_model(teacher_model)
     _check_family(layout, config.method)
     if isinstance(teacher, nn.Module) and config.image_size not in (None, image_size_of(teacher)):

@@ -16,13 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from wecolora.architectures import architecture_name
-from wecolora.choices import Method
+from wecolora.choices import METHODS_OF_STAGES, Method
 from wecolora.errors import UnsupportedArchitecture
 from wecolora.layouts import AdaptedMatrix, Stage
 from wecolora.torchvision_compat import timm
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
-_METHODS = frozenset({Method.WECOLORA, Method.WECO_KD, Method.WECO, Method.KD})
 _CONVOLUTIONS = ("conv", "downsample.")
 
 
@@ -65,7 +64,7 @@ class ResNetLayout:
     @property
     def methods(self) -> frozenset[Method]:
         """Those that need neither attention nor tokens of their own."""
-        return _METHODS
+        return METHODS_OF_STAGES
 
     def timm_arguments(self) -> dict[str, object]:
         """timm's ResNets take their depth as one number a stage."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import stamina
 import typer
 from rich.console import Console
 
@@ -17,7 +18,7 @@ from wecolora_client.errors import ClientError, DatasetFailed, NothingToUpload, 
 from wecolora_client.models import Job
 from wecolora_client.show import describe, make_table, upload_bar, watch
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Distil with a WeCoLoRA service.")
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 _shown = Console()
 _messages = Console(stderr=True)
 
@@ -28,6 +29,13 @@ Key = Annotated[
 JobId = Annotated[str, typer.Argument(help="Id of a job.")]
 Patience = Annotated[float, typer.Option(help="Seconds that the service may be away.")]
 _HERE = "http://127.0.0.1:8000"
+
+
+@app.callback()
+def begin() -> None:
+    """Distil with a WeCoLoRA service."""
+    # What is tried again is otherwise logged on the screen, where the progress bars and the answers are.
+    stamina.instrumentation.set_on_retry_hooks([])
 
 
 @app.command()

@@ -5,7 +5,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wecolora_client.models import Part
 from wecolora_client.packing import Content, PartPlan
@@ -53,8 +53,8 @@ class Upload:
         self._plans = plans
         self._on_progress = on_progress
         self._lock = threading.Lock()
-        self._sent = {plan.number: 0 for plan in plans}
-        self._done: set[int] = set()
+        self._sent = dict.fromkeys((plan.number for plan in plans), 0)
+        self._progress = UploadProgress(0, len(plans), 0, sum(plan.size_bytes for plan in plans))
         self._stopped = threading.Event()
 
     def send(self, arrived: Mapping[int, Part], parallel: int) -> list[dict[str, object]]:
@@ -121,10 +121,10 @@ class Upload:
 
     def _report(self, plan: PartPlan, sent_bytes: int, *, is_done: bool = False) -> None:
         with self._lock:
-            self._sent[plan.number] = sent_bytes
-            if is_done:
-                self._done.add(plan.number)
-            total = sum(each.size_bytes for each in self._plans)
-            self._on_progress(
-                UploadProgress(len(self._done), len(self._plans), sum(self._sent.values()), total)
+            before, self._sent[plan.number] = self._sent[plan.number], sent_bytes
+            self._progress = replace(
+                self._progress,
+                parts_done=self._progress.parts_done + is_done,
+                bytes_done=self._progress.bytes_done + sent_bytes - before,
             )
+            self._on_progress(self._progress)

@@ -161,11 +161,15 @@ def retry_job(session: Session, resources: Resources, principal: Principal, job_
         The job, and whether workers could start it now.
 
     Raises:
+        InvalidFields: it asks for more devices than there are now.
         WrongState: the job is neither; or what it is made of cannot be had any more.
         TooManyRequests: the owner has no room for another waiting job.
     """
     job = job_queries.lock_job(session, job_id, principal)
     if job.state in RETRYABLE:
+        problems = check_devices(JobOptions.model_validate(job.options), resources.settings.devices)
+        if problems:
+            raise InvalidFields(*problems)
         check_new_job(session, resources.settings, job.owner)
     job_queries.requeue(session, job)
     datasets = [

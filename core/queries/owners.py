@@ -1,7 +1,6 @@
 """Queries on `owners`."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -13,8 +12,6 @@ from core.models import Dataset, DatasetPart, Job, Owner, Teacher
 from core.queries.jobs import devices_of
 from core.queries.paging import Page, fetch_page
 from core.states import JobState
-
-SECONDS_A_DAY: Final = 86_400.0
 
 
 def ensure_owner(session: Session, name: str) -> None:
@@ -114,8 +111,8 @@ def seconds_until_older(session: Session, owner: str, period_days: int) -> float
     """When the first job of the period leaves it."""
     age = clock.seconds_between(func.min(Job.started_at), clock.now())
     oldest = session.scalar(select(age).where(*_in_period(owner, period_days)))
-    return period_days * SECONDS_A_DAY - (oldest or 0.0)
+    return period_days * clock.SECONDS_A_DAY - (oldest or 0.0)
 
 
 def _in_period(owner: str, period_days: int) -> tuple[ColumnElement[bool], ...]:
-    return Job.owner == owner, Job.started_at > clock.now_plus(-period_days * SECONDS_A_DAY)
+    return Job.owner == owner, Job.started_at > clock.now_plus(-period_days * clock.SECONDS_A_DAY)

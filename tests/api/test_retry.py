@@ -108,3 +108,15 @@ def test_a_retry_counts_as_a_waiting_job(make_settings):
 
 def test_nobody_tries_a_job_that_is_not_there(api):
     assert retry(api, "job_nowhere").status_code == 404
+
+
+def test_a_job_for_more_devices_than_are_left_is_refused_instead_of_waiting_for_ever(make_settings):
+    with run_api(make_settings(devices=2)) as api:
+        job_id = queued_job(api, devices=2)
+        api.client.post(f"/jobs/{job_id}/cancel")
+    settings = api.settings.model_copy(update={"devices": 1})  # on the same database
+    with run_api(settings) as api:
+        refused = retry(api, job_id)
+        (error,) = refused.json()["errors"]
+        assert (refused.status_code, error["field"], error["allowed"]) == (422, "devices", "1 to 1")
+        assert api.client.get(f"/jobs/{job_id}").json()["state"] == "cancelled"

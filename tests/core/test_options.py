@@ -4,6 +4,8 @@ from enum import StrEnum
 from typing import Literal, get_args, get_origin
 
 import pytest
+import timm
+import torch
 
 import wecolora
 from core.broker import celery_config
@@ -15,6 +17,7 @@ from core.settings import Settings
 from tools.make_engine_options import DOCUMENT, describe_options, dump, with_table
 from wecolora.combinations import check_combinations as wecolora_combinations
 from wecolora.errors import OutOfRange
+from wecolora.families import describe_model
 
 EXTREMES = [
     {},
@@ -180,3 +183,14 @@ def test_messages_are_json_and_acknowledged_at_once(tmp_path):
     assert config["accept_content"] == ["json"]
     assert config["task_acks_late"] is False
     assert config["worker_prefetch_multiplier"] == 1
+
+
+@pytest.mark.parametrize("method", get_args(JobOptions.model_fields["method"].annotation))
+def test_a_method_that_does_not_fit_a_resnet_is_refused_as_the_engine_would(method):
+    limits = load_catalogue().find_teacher("resnet50.a1_in1k").limits()
+    problems = check_against_teacher(complete_options({"method": method}, 8), limits)
+    with torch.device("meta"):
+        fits = method in describe_model(timm.create_model("resnet50")).methods
+    assert [problem.field for problem in problems] == ([] if fits else ["method"])
+    vit = load_catalogue().find_teacher("vit_base_patch16_224").limits()
+    assert check_against_teacher(complete_options({"method": method}, 8), vit) == []

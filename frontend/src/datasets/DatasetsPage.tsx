@@ -1,14 +1,13 @@
-import { Group, Select, Stack, Table, Text, Title } from "@mantine/core";
+import { Group, Stack, Table, Text, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import type { Dataset, DatasetState } from "@/api/client";
 import { datasetsQuery } from "@/api/queries";
 import { EmptyState } from "@/common/EmptyState";
-import { ErrorNote } from "@/common/ErrorNote";
 import { formatAge, formatBytes, formatCount, formatMoment } from "@/common/format";
-import { Loading } from "@/common/Loading";
-import { Pager } from "@/common/Pager";
+import { Listing } from "@/common/Listing";
 import { StateBadge } from "@/common/StateBadge";
+import { StateSelect } from "@/common/StateSelect";
 import { useNow } from "@/common/useNow";
 import { usePageTitle } from "@/common/usePageTitle";
 import { UploadButtons } from "./UploadButtons";
@@ -27,39 +26,31 @@ export function DatasetsPage() {
         <Title order={1}>Datasets</Title>
         <Group gap="xs">
           <UploadButtons />
-          <Select
-            aria-label="State"
-            placeholder="All states"
-            data={STATES}
-            clearable
-            clearButtonProps={{ "aria-label": "Show all states" }}
-            value={search.state ?? null}
-            onChange={(state) => navigate({ search: state ? { state: state as DatasetState } : {} })}
-            w="11rem"
+          <StateSelect
+            states={STATES}
+            value={search.state}
+            onChange={(state) => navigate({ search: state ? { state } : {} })}
           />
         </Group>
       </Group>
-      {datasets.error && <ErrorNote error={datasets.error} />}
-      {datasets.isPending && <Loading what="the datasets" />}
-      {datasets.data?.data.length === 0 &&
-        (search.state ? <Text>No dataset is in this state.</Text> : <NoDatasets />)}
-      {datasets.data !== undefined && datasets.data.data.length > 0 && (
-        <>
-          <Text size="sm" c="dimmed">
-            Drop images, a folder of them, or archives anywhere on the page to make another one.
-          </Text>
-          <DatasetTable datasets={datasets.data.data} />
-          <Pager
-            isFirst={search.cursor === undefined}
-            next={datasets.data.next_cursor}
-            onMove={(cursor) =>
-              navigate({
-                search: { ...(search.state && { state: search.state }), ...(cursor && { cursor }) },
-              })
-            }
-          />
-        </>
-      )}
+      <Listing
+        query={datasets}
+        what="the datasets"
+        cursor={search.cursor}
+        onMove={(cursor) =>
+          navigate({ search: { ...(search.state && { state: search.state }), ...(cursor && { cursor }) } })
+        }
+        empty={search.state ? <Text>No dataset is in this state.</Text> : <NoDatasets />}
+      >
+        {(rows) => (
+          <>
+            <Text size="sm" c="dimmed">
+              Drop images, a folder of them, or archives anywhere on the page to make another one.
+            </Text>
+            <DatasetTable datasets={rows} />
+          </>
+        )}
+      </Listing>
     </Stack>
   );
 }

@@ -1,15 +1,14 @@
-import { Group, Select, Stack, Table, Text, Title } from "@mantine/core";
+import { Group, Stack, Table, Text, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import type { Job, JobState } from "@/api/client";
 import { jobsQuery } from "@/api/queries";
 import { EmptyState } from "@/common/EmptyState";
-import { ErrorNote } from "@/common/ErrorNote";
 import { formatAge, formatMoment, formatSeconds, secondsBetween } from "@/common/format";
-import { Loading } from "@/common/Loading";
+import { Listing } from "@/common/Listing";
 import { LinkAnchor, LinkButton } from "@/common/links";
-import { Pager } from "@/common/Pager";
 import { StateBadge } from "@/common/StateBadge";
+import { StateSelect } from "@/common/StateSelect";
 import { useNow } from "@/common/useNow";
 import { usePageTitle } from "@/common/usePageTitle";
 import { shareDone } from "./progress";
@@ -27,34 +26,23 @@ export function JobsPage() {
     <Stack gap="md">
       <Group justify="space-between" align="flex-end">
         <Title order={1}>Jobs</Title>
-        <Select
-          aria-label="State"
-          placeholder="All states"
-          data={STATES}
-          clearable
-          clearButtonProps={{ "aria-label": "Show all states" }}
-          value={search.state ?? null}
-          onChange={(state) => navigate({ search: state ? { state: state as JobState } : {} })}
-          w="11rem"
+        <StateSelect
+          states={STATES}
+          value={search.state}
+          onChange={(state) => navigate({ search: state ? { state } : {} })}
         />
       </Group>
-      {jobs.error && <ErrorNote error={jobs.error} />}
-      {jobs.isPending && <Loading what="the jobs" />}
-      {jobs.data?.data.length === 0 && <NoJobs isFiltered={search.state !== undefined} />}
-      {jobs.data !== undefined && jobs.data.data.length > 0 && (
-        <>
-          <JobTable jobs={jobs.data.data} />
-          <Pager
-            isFirst={search.cursor === undefined}
-            next={jobs.data.next_cursor}
-            onMove={(cursor) =>
-              navigate({
-                search: { ...(search.state && { state: search.state }), ...(cursor && { cursor }) },
-              })
-            }
-          />
-        </>
-      )}
+      <Listing
+        query={jobs}
+        what="the jobs"
+        cursor={search.cursor}
+        onMove={(cursor) =>
+          navigate({ search: { ...(search.state && { state: search.state }), ...(cursor && { cursor }) } })
+        }
+        empty={<NoJobs isFiltered={search.state !== undefined} />}
+      >
+        {(rows) => <JobTable jobs={rows} />}
+      </Listing>
     </Stack>
   );
 }

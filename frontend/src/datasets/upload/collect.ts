@@ -1,6 +1,6 @@
 import { type Found, isLitter } from "./plan";
 
-/** A file costs the page about half a millisecond; so many hold it for less than a blink. */
+/** Each file costs the page some time when it is handed to the worker; so many never hold it for long. */
 const BATCH = 100;
 
 /** Files in batches, as they are found; the page draws between two of them. */
