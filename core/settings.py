@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     )
 
     checkpoint_seconds: Seconds = Field(60, description="A trainer stores a checkpoint this often.")
+    storage_patience_seconds: Seconds = Field(
+        3600, description="A job waits this long for an object store that does not answer."
+    )
 
     max_upload_bytes: Count = Field(5 * GIBIBYTE, description="Largest body of one upload request.")
     max_json_bytes: Count = Field(MEBIBYTE, description="Largest body of any other request.")

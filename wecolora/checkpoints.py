@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from wecolora.errors import CheckpointMismatch, InvalidCheckpoint
+from wecolora.errors import CheckpointMismatch, CheckpointNotWritten, InvalidCheckpoint
 
 _RUN = "wecolora_run"
 _FACTS = "wecolora_facts"
@@ -35,12 +35,19 @@ def write_checkpoint(
         tensors: `Trainer.state`.
         run: settings that a continued run must share; JSON values.
         facts: for the report of the continued run; JSON values.
+
+    Raises:
+        CheckpointNotWritten: the disk is full, or the folder is not there or not ours.
     """
     partial = path.with_name(f".{path.name}.partial")
-    save_file(tensors, partial, metadata={_RUN: json.dumps(run), _FACTS: json.dumps(facts or {})})
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        save_file(tensors, partial, metadata={_RUN: json.dumps(run), _FACTS: json.dumps(facts or {})})
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointNotWritten(str(path), str(error)) from error
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -16,7 +16,7 @@ from wecolora.closed_form import BlockFit
 from wecolora.combinations import check_combinations
 from wecolora.config import DistillConfig
 from wecolora.cost import count_gmacs, inspect_models
-from wecolora.errors import Interrupted, NonFiniteLoss, OutputExists
+from wecolora.errors import CheckpointNotWritten, Interrupted, NonFiniteLoss, OutputExists
 from wecolora.export import export_adapter
 from wecolora.lora import lora_layers
 from wecolora.metrics import MetricsFile
@@ -187,12 +187,17 @@ def _train(
                 metrics.append(result)
                 now = time.perf_counter()
                 due = now - written >= checkpoint_seconds and result.step < plan.schedule.total_steps
+                failure: str | None = None
                 if due:
-                    write_checkpoint(file, trainer.state(), run, facts)
+                    # A full disk now is no reason to lose what is trained: there is a next time, and an end.
+                    try:
+                        write_checkpoint(file, trainer.state(), run, facts)
+                    except CheckpointNotWritten as error:
+                        failure = str(error)
                     written = time.perf_counter()
                 pace = (now - started) / (result.step - first_step)
                 left = pace * (plan.schedule.total_steps - result.step)
-                notify(_progress(plan, result, left, file if due else None))
+                notify(_progress(plan, result, left, file if due and failure is None else None, failure))
         except Interrupted:
             write_checkpoint(file, trainer.state(), run, facts)
             raise Interrupted(trainer.step) from None
@@ -204,7 +209,9 @@ def _train(
     return first_step
 
 
-def _progress(plan: Plan, result: StepResult, seconds_left: float, checkpoint: Path | None) -> Progress:
+def _progress(
+    plan: Plan, result: StepResult, seconds_left: float, checkpoint: Path | None, checkpoint_error: str | None
+) -> Progress:
     return Progress(
         phase="distilling",
         step=result.step,
@@ -216,6 +223,7 @@ def _progress(plan: Plan, result: StepResult, seconds_left: float, checkpoint: P
         images_per_second=result.images_per_second,
         seconds_left=seconds_left,
         checkpoint=checkpoint,
+        checkpoint_error=checkpoint_error,
     )
 
 

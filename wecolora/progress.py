@@ -20,6 +20,7 @@ class Progress:
         images_per_second: of the last step.
         seconds_left: of the distilling phase, by the speed so far.
         checkpoint: a checkpoint that was written since the last call.
+        checkpoint_error: why one that was due could not be written; the run goes on.
     """
 
     phase: str
@@ -32,6 +33,7 @@ class Progress:
     images_per_second: float | None = None
     seconds_left: float | None = None
     checkpoint: Path | None = None
+    checkpoint_error: str | None = None
 
 
 ProgressCallback = Callable[[Progress], None]

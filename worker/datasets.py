@@ -14,7 +14,7 @@ from core.quotas import images_left
 from core.states import DatasetState
 from worker.attempt import run_attempt, scratch_folder
 from worker.dispatcher import announce
-from worker.protocol import IngestSpec, Message, PartRef, ResultMessage
+from worker.protocol import IngestSpec, LogMessage, Message, PartRef, ResultMessage
 from worker.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,9 @@ class IngestWork:
         self.spec: BaseModel = spec
 
     def report(self, message: Message) -> None:
-        """An ingest has nothing to say before its end."""
+        """What an ingest says before its end is for the service's log."""
+        if isinstance(message, LogMessage):
+            log.warning("%s", message.message)
 
     def succeed(self, message: ResultMessage) -> None:
         """The dataset is ready."""

@@ -12,13 +12,14 @@ from worker.contact_sheet import COLUMNS, TILE_PIXELS
 from worker.dataset import CONTACT_SHEET_NAME, INDEX_NAME, REPORT_NAME, Report, Shard
 from worker.errors import StoredObjectDamaged, UploadError
 from worker.ingest import Ingest, IngestLimits
+from worker.patience import PatientStorage
 from worker.protocol import ErrorMessage, IngestSpec, ResultMessage
 
 
 def ingest(worker: Worker, spec: IngestSpec) -> None:
     """Ingest the upload; what its owner can mend is reported as final."""
     try:
-        result = run(spec, Storage.from_settings(get_settings()))
+        result = run(spec, PatientStorage.open(get_settings(), worker))
     except UploadError as error:
         worker.send(ErrorMessage(code=error.code, message=str(error), param="images"))
     else:

@@ -20,6 +20,7 @@ from core.queries.datasets import existing_datasets, get_dataset
 from core.queries.events import append_events
 from core.queries.jobs import get_job
 from core.queries.teachers import find_teacher, teacher_hashes
+from core.records import JsonObject
 from core.states import EventLevel, EventType, Phase
 from core.tracing import note
 from worker.attempt import run_attempt, scratch_folder
@@ -100,12 +101,18 @@ def make_spec(session: Session, claim: Claim, runtime: Runtime) -> JobSpec:
         options=options,
         dataset=_reference(session, job.dataset_id),
         probe=_reference(session, job.probe_dataset_id) if job.probe_dataset_id else None,
-        checkpoint=CheckpointRef.model_validate(job.checkpoint) if job.checkpoint else None,
+        checkpoints=_checkpoints(job.checkpoint),
         scratch=scratch_folder(runtime, claim),
         cache=cache_folder(runtime),
         cache_bytes=settings.cache_bytes,
         checkpoint_seconds=settings.checkpoint_seconds,
     )
+
+
+def _checkpoints(recorded: JsonObject | None) -> list[CheckpointRef]:
+    """The newest, and the one before it."""
+    newest = recorded or {}
+    return [CheckpointRef.model_validate(each) for each in (newest, newest.get("previous")) if each]
 
 
 def _reference(session: Session, dataset_id: str) -> DatasetRef:
@@ -121,7 +128,7 @@ class JobWork:
 
     def __init__(self, runtime: Runtime, claim: Claim, spec: JobSpec) -> None:
         self._runtime, self._claim, self._storage = runtime, claim, runtime.storage
-        self._checkpoint = spec.checkpoint
+        self._checkpoints = spec.checkpoints
         self.spec: BaseModel = spec
 
     def report(self, message: Message) -> None:
@@ -137,7 +144,7 @@ class JobWork:
                     lambda s: leases.record_progress(s, self._claim, message.progress, _events(message))
                 )
             case CheckpointMessage():
-                self._keep_checkpoint(message.checkpoint)
+                self._keep_checkpoints(message)
             case LogMessage():
                 self._write(lambda s: self._log(s, message))
 
@@ -175,12 +182,15 @@ class JobWork:
         event = NewEvent(EventType.LOG, message.message, {}, EventLevel(message.level))
         append_events(session, self._claim.id, self._claim.attempt, [event])
 
-    def _keep_checkpoint(self, new: CheckpointRef) -> None:
-        """Record a stored checkpoint, then drop the one before: there is always one that the row names."""
-        old, self._checkpoint = self._checkpoint, new
-        self._write(lambda s: leases.record_checkpoint(s, self._claim, new.key, new.sha256, new.step))
-        if old is not None and old.key != new.key:
-            self._storage_cleanup(partial(self._storage.delete, old.key))
+    def _keep_checkpoints(self, message: CheckpointMessage) -> None:
+        """Record a stored checkpoint, then drop those that are of no use any more: the row names what is kept."""
+        old, kept = self._checkpoints, [each for each in (message.checkpoint, message.previous) if each]
+        newest, *previous = (each.model_dump() for each in kept)
+        self._write(lambda s: leases.record_checkpoint(s, self._claim, newest, *previous))
+        self._checkpoints = kept
+        unused = {each.key for each in old} - {each.key for each in kept}
+        if unused:
+            self._storage_cleanup(partial(self._storage.delete, unused))
 
     @property
     def _attempt_prefix(self) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from core.errors import StorageUnavailable
 from core.states import Phase
-from core.storage import Storage
 from core.workload import count_work
 from wecolora import DistillConfig, DistillResult, Progress, TeacherSpec, distill
 from wecolora.config import OPTION_NAMES, explain
@@ -23,6 +23,7 @@ from wecolora.errors import (
 from worker.childside import Worker
 from worker.fetch import Inputs, fetch_checkpoint
 from worker.gpu import device_name, gpu_memory
+from worker.patience import PatientStorage
 from worker.progress import ProgressThrottle
 from worker.protocol import (
     CheckpointMessage,
@@ -49,12 +50,12 @@ class Pipeline:
 
     spec: JobSpec
     inputs: Inputs
-    storage: Storage
+    storage: PatientStorage
     worker: Worker
     throttle: ProgressThrottle = field(default_factory=ProgressThrottle)
     phase: Phase = Phase.FETCHING
-    stored_step: int | None = None
-    """Of the checkpoint that the job's row names."""
+    stored: CheckpointRef | None = None
+    """The last checkpoint that is known to be whole."""
 
     @property
     def out(self) -> Path:
@@ -103,14 +104,14 @@ class Pipeline:
 
     def _fetch_checkpoint(self) -> bool:
         self.out.mkdir(parents=True, exist_ok=True)
-        checkpoint = self.spec.checkpoint
-        if checkpoint is None:
-            return False
-        if fetch_checkpoint(self.storage, checkpoint, self._checkpoint_file):
-            self.stored_step = checkpoint.step
-            self._log(f"Resuming from step {checkpoint.step}.")
-            return True
-        self._log("The checkpoint is gone or damaged; starting anew.", warning=True)
+        for checkpoint in self.spec.checkpoints:
+            if fetch_checkpoint(self.storage, checkpoint, self._checkpoint_file):
+                self.stored = checkpoint
+                self._log(f"Resuming from step {checkpoint.step}.")
+                return True
+            self._log(f"The checkpoint of step {checkpoint.step} is gone or damaged.", warning=True)
+        if self.spec.checkpoints:
+            self._log("No checkpoint is left; starting anew.", warning=True)
         return False
 
     @property
@@ -158,13 +159,15 @@ class Pipeline:
                 raise
             except NonFiniteLoss as error:
                 # The engine names a file of this machine's scratch; the owner knows the job alone.
-                step = self.stored_step
-                kept = None if step is None else f"that of step {step}, which is kept with the job"
+                stored = self.stored
+                kept = None if stored is None else f"that of step {stored.step}, which is kept with the job"
                 raise NonFiniteLoss(error.step, error.value, error.learning_rate, kept) from error
 
     def _on_progress(self, progress: Progress) -> None:
         if progress.checkpoint is not None:
             self._store_checkpoint(progress.checkpoint, progress.step)
+        if progress.checkpoint_error is not None:
+            self._log(f"{progress.checkpoint_error} The training goes on.", warning=True)
         if progress.phase in ("merging", "exporting"):
             self._enter(Phase.MERGING)
         else:
@@ -181,10 +184,14 @@ class Pipeline:
 
     def _store_checkpoint(self, file: Path, step: int) -> None:
         key = f"jobs/{self.spec.job_id}/checkpoints/{self.spec.attempt}/{step}.safetensors"
-        stored = self.storage.put_file(key, file)
-        self.stored_step = step
-        reference = CheckpointRef(key=key, sha256=stored.sha256, step=step)
-        self.worker.send(CheckpointMessage(checkpoint=reference))
+        try:
+            stored = self.storage.at_once.put_file(key, file)
+        except StorageUnavailable as error:
+            self._log(f"The checkpoint of step {step} could not be stored ({error}).", warning=True)
+            return
+        new, previous = CheckpointRef(key=key, sha256=stored.sha256, step=step), self.stored
+        self.stored = new
+        self.worker.send(CheckpointMessage(checkpoint=new, previous=previous))
 
     def _read_probe(self, config: DistillConfig) -> "LabelledSet | None":
         """The probe's images, read before the training: labels that do not fit should not cost an hour of it."""

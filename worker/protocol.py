@@ -47,7 +47,8 @@ class JobSpec(_Frozen):
     options: JobOptions
     dataset: DatasetRef
     probe: DatasetRef | None
-    checkpoint: CheckpointRef | None
+    checkpoints: list[CheckpointRef]
+    """To resume from, the newest first."""
     scratch: Path
     cache: Path
     cache_bytes: int
@@ -94,6 +95,8 @@ class CheckpointMessage(_Frozen):
 
     type: Literal["checkpoint"] = "checkpoint"
     checkpoint: CheckpointRef
+    previous: CheckpointRef | None = None
+    """Known to be whole, in case that the new one is found damaged."""
 
 
 class LogMessage(_Frozen):

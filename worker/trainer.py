@@ -2,11 +2,11 @@
 
 from core.settings import get_settings
 from core.states import Phase
-from core.storage import Storage
 from worker.cache import Cache
 from worker.childside import Worker, run_child
 from worker.errors import WorkerError
 from worker.fetch import Inputs, fetch_inputs
+from worker.patience import PatientStorage
 from worker.protocol import ErrorMessage, JobSpec, PhaseMessage
 
 
@@ -14,10 +14,10 @@ def train(worker: Worker, spec: JobSpec) -> None:
     """Run the job; what its owner can mend is reported as final, and never tried again by itself."""
     worker.send(PhaseMessage(phase=Phase.FETCHING))
     with Cache(spec.cache, spec.cache_bytes) as cache:
-        run(worker, spec, Storage.from_settings(get_settings()), cache)
+        run(worker, spec, PatientStorage.open(get_settings(), worker), cache)
 
 
-def run(worker: Worker, spec: JobSpec, storage: Storage, cache: Cache) -> None:
+def run(worker: Worker, spec: JobSpec, storage: PatientStorage, cache: Cache) -> None:
     """Fetch, then distil."""
     try:
         inputs = fetch_inputs(storage, spec, cache)
@@ -35,9 +35,15 @@ def run(worker: Worker, spec: JobSpec, storage: Storage, cache: Cache) -> None:
         distil(worker, spec, inputs, storage)
 
 
-def distil(worker: Worker, spec: JobSpec, inputs: Inputs, storage: Storage) -> None:
+def distil(worker: Worker, spec: JobSpec, inputs: Inputs, storage: PatientStorage) -> None:
     """Everything that needs torch, whose import takes seconds: a job that cannot be fetched fails before it."""
-    from wecolora.errors import Interrupted, RankFailed, TeacherUnavailable, WecoloraError
+    from wecolora.errors import (
+        CheckpointNotWritten,
+        Interrupted,
+        RankFailed,
+        TeacherUnavailable,
+        WecoloraError,
+    )
     from worker.pipeline import Pipeline
 
     try:
@@ -45,7 +51,8 @@ def distil(worker: Worker, spec: JobSpec, inputs: Inputs, storage: Storage) -> N
     except Interrupted:
         worker.stop_now()
     except WecoloraError as error:
-        is_final = not isinstance(error, RankFailed)  # as when the trainer itself dies
+        # As when the trainer itself dies: not the owner's to mend.
+        is_final = not isinstance(error, RankFailed | CheckpointNotWritten)
         worker.send(
             ErrorMessage(
                 code=error.code,

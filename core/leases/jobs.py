@@ -94,9 +94,18 @@ def record_progress(
     append_events(session, claim.id, claim.attempt, events)
 
 
-def record_checkpoint(session: Session, claim: Claim, key: str, sha256: str, step: int) -> None:
-    """Name the checkpoint to resume from. The row is the manifest: store the object first."""
-    fenced_update(session, claim, {"checkpoint": {"key": key, "sha256": sha256, "step": step}})
+def record_checkpoint(
+    session: Session, claim: Claim, newest: JsonObject, previous: JsonObject | None = None
+) -> None:
+    """Name the checkpoint to resume from, and one to fall back on. The row is the manifest: store the object first.
+
+    Args:
+        session: of the write.
+        claim: of the job.
+        newest: its `key`, `sha256` and `step`.
+        previous: the same of an older one.
+    """
+    fenced_update(session, claim, {"checkpoint": newest | {"previous": previous}})
 
 
 def succeed(session: Session, claim: Claim, result: JsonObject, artifacts: Sequence[NewArtifact]) -> None:

@@ -15,7 +15,8 @@ from tests.servers import run_api, wait_until
 def failed_job(api):
     claim = running_job(api)
     with api.database.write() as session:
-        record_checkpoint(session, claim, f"jobs/{claim.id}/checkpoints/1/40.safetensors", "0" * 64, 40)
+        stored = {"key": f"jobs/{claim.id}/checkpoints/1/40.safetensors", "sha256": "0" * 64, "step": 40}
+        record_checkpoint(session, claim, stored)
         record_progress(session, claim, {"step": 45})
         fail(session, claim, JobError("non_finite_loss", "The loss is no number."))
     return claim

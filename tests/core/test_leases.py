@@ -67,7 +67,7 @@ FENCED_WRITES = {
     "record_progress": lambda session, stale: record_progress(
         session, stale, {"step": 1}, [NewEvent(EventType.LOG, "late")]
     ),
-    "record_checkpoint": lambda session, stale: record_checkpoint(session, stale, "key", "0" * 64, 1),
+    "record_checkpoint": lambda session, stale: record_checkpoint(session, stale, {"step": 1}),
     "succeed": lambda session, stale: succeed(session, stale, {"accuracy": 1}, [ARTIFACT]),
     "fail": lambda session, stale: fail(session, stale, JobError("x", "late")),
     "cancelled": cancelled,

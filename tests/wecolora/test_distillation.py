@@ -177,6 +177,24 @@ def test_checkpoints_are_announced_as_they_are_written(teacher, images, tmp_path
     assert announced == [(step, True) for step in range(1, 6)]
 
 
+def test_a_checkpoint_that_cannot_be_written_costs_none_of_the_training(teacher, images, tmp_path):
+    told = []
+    in_the_way = tmp_path / "out" / "checkpoint.safetensors"
+
+    def hinder(progress):
+        if progress.phase == "loading":
+            in_the_way.mkdir(parents=True, exist_ok=True)
+        if progress.phase == "distilling" and progress.step == 2:
+            in_the_way.rmdir()
+        told.append(progress.checkpoint_error)
+
+    run(teacher, images, tmp_path / "out", on_progress=hinder, checkpoint_seconds=0)
+    failures = [each for each in told if each]
+    assert len(failures) == 2
+    assert "checkpoint.safetensors could not be written" in failures[0]
+    assert (tmp_path / "out" / "student").is_dir()
+
+
 def test_an_output_folder_with_a_run_in_it_is_not_overwritten(finished, teacher, images):
     _, out = finished
     before = tensors(out)

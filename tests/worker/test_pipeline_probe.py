@@ -15,6 +15,7 @@ from core.storage import Storage
 from samples.digits import DigitsFolders, write_digits
 from tests.worker.test_trainer import TEACHER, Recorder
 from worker.fetch import Inputs, Probe
+from worker.patience import PatientStorage
 from worker.protocol import DatasetRef, ErrorMessage, JobSpec, LogMessage, PhaseMessage, ResultMessage
 from worker.trainer import distil
 
@@ -45,7 +46,7 @@ def run(digits: DigitsFolders, scratch: Path) -> Recorder:
         options=JobOptions(r=3, k=2, epochs=1, batch_size=8),
         dataset=DatasetRef(id="ds_1", report_key="r"),
         probe=DatasetRef(id="ds_2", report_key="r"),
-        checkpoint=None,
+        checkpoints=[],
         scratch=scratch / "scratch",
         cache=scratch / "cache",
         cache_bytes=1 << 30,
@@ -56,7 +57,7 @@ def run(digits: DigitsFolders, scratch: Path) -> Recorder:
     source = str(Path(__file__).resolve().parents[2] / TEACHER.source)
     names = tuple(f"<b>digit {number}</b>" for number in range(10))
     inputs = Inputs(source, digits.unlabelled, Probe(digits.train, digits.test, names))
-    distil(worker, spec, inputs, storage_in(scratch))
+    distil(worker, spec, inputs, PatientStorage(storage_in(scratch), 1, worker))
     return recorder
 
 

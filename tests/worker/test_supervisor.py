@@ -31,7 +31,7 @@ class ScriptedWork(JobWork):
     module = "tests.worker.scripted_child"
 
     def __init__(self, runtime: Runtime, claim: Claim, steps: list[str]) -> None:
-        super().__init__(runtime, claim, JobSpec.model_construct(checkpoint=None))
+        super().__init__(runtime, claim, JobSpec.model_construct(checkpoints=[]))
         self.spec = Script(steps=steps, prefix=f"jobs/{claim.id}")
 
 

@@ -1,8 +1,11 @@
 """The pipeline with the real engine, in this process: what it reports for good and for bad input."""
 
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from core.workload import count_work
 from samples.digits import write_digits
 from wecolora.errors import OutOfMemory
 from worker.fetch import Inputs
+from worker.patience import PatientStorage
 from worker.protocol import (
     CheckpointMessage,
     CheckpointRef,
@@ -68,11 +72,20 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path, images: Path):
-    storage = Storage.from_settings(Settings(data_dir=tmp_path))
+def objects(tmp_path: Path) -> Path:
+    return tmp_path / "objects"
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage.from_settings(Settings(data_dir=tmp_path))
+
+
+@pytest.fixture
+def run(tmp_path: Path, images: Path, storage: Storage):
 
     def run(
-        checkpoint: CheckpointRef | None = None,
+        checkpoints: Sequence[CheckpointRef] = (),
         checkpoint_seconds: float = 60,
         beyond: dict[str, Any] | None = None,
         **options: Any,
@@ -87,7 +100,7 @@ def run(tmp_path: Path, images: Path):
             ),
             dataset=DatasetRef(id="ds_1", report_key="r"),
             probe=None,
-            checkpoint=checkpoint,
+            checkpoints=list(checkpoints),
             scratch=tmp_path / "scratch",
             cache=tmp_path / "cache",
             cache_bytes=1 << 30,
@@ -95,7 +108,7 @@ def run(tmp_path: Path, images: Path):
         )
         recorder = Recorder()
         source = str(Path(__file__).resolve().parents[2] / TEACHER.source)
-        distil(recorder, spec, Inputs(source, images, None), storage)
+        distil(recorder, spec, Inputs(source, images, None), PatientStorage(storage, 5, recorder))
         return recorder
 
     return run
@@ -203,9 +216,59 @@ def test_a_device_that_is_not_there_is_the_user_s_to_mend(run, monkeypatch: pyte
 
 
 def test_a_checkpoint_that_is_gone_costs_a_warning_and_a_fresh_start(run) -> None:
-    recorder = run(checkpoint=CheckpointRef(key="jobs/job_1/checkpoints/0/5", sha256="0" * 64, step=5))
-    assert "starting anew" in recorder.all(LogMessage)[0].message
+    gone = CheckpointRef(key="jobs/job_1/checkpoints/0/5", sha256="0" * 64, step=5)
+    recorder = run(checkpoints=[gone])
+    told = [message.message for message in recorder.all(LogMessage)]
+    assert told[:2] == [
+        "The checkpoint of step 5 is gone or damaged.",
+        "No checkpoint is left; starting anew.",
+    ]
     assert recorder.all(ResultMessage)
+
+
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
+    run, storage: Storage, tmp_path: Path
+) -> None:
+    whole = run(checkpoint_seconds=0, epochs=2)
+    kept = whole.all(CheckpointMessage)[-1]
+    storage.put_bytes(kept.checkpoint.key, storage.get_bytes(kept.checkpoint.key)[:-100])
+    shutil.rmtree(tmp_path / "scratch")
+    resumed = run(checkpoints=[kept.checkpoint, kept.previous], epochs=2)
+    assert [message.message for message in resumed.all(LogMessage)][:2] == [
+        f"The checkpoint of step {kept.checkpoint.step} is gone or damaged.",
+        f"Resuming from step {kept.previous.step}.",
+    ]
+    weights = [
+        {artifact.name: artifact.sha256 for artifact in recorder.all(ResultMessage)[0].artifacts}[
+            "student.safetensors"
+        ]
+        for recorder in (whole, resumed)
+    ]
+    assert weights[0] == weights[1]
+
+
+def test_a_store_that_takes_no_checkpoint_costs_none_of_the_training(run, objects: Path) -> None:
+    (objects / "jobs" / "job_1").mkdir(parents=True)
+    (objects / "jobs" / "job_1" / "checkpoints").write_text("a file in the way of the folder")
+    recorder = run(checkpoint_seconds=0)
+    assert not recorder.all(CheckpointMessage)
+    assert "The checkpoint of step 1 could not be stored" in recorder.all(LogMessage)[0].message
+    assert recorder.all(ResultMessage)
+
+
+def test_a_store_that_is_away_at_the_end_is_waited_for(
+    run, objects: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_the_way = objects / "jobs" / "job_1" / "attempts"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("a file in the way of the folder")
+    comes_back = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _: in_the_way.unlink())
+    monkeypatch.setattr("worker.patience.time", comes_back)
+    recorder = run()
+    told = [message.message for message in recorder.all(LogMessage)]
+    assert recorder.all(ResultMessage), recorder.all(ErrorMessage)
+    assert "waiting for it" in told[-2]
+    assert told[-1] == "The object store answers again."
 
 
 def test_out_of_memory_is_tried_once_more_with_half_the_batch(run, monkeypatch: pytest.MonkeyPatch) -> None:

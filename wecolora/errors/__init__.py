@@ -24,6 +24,7 @@ from wecolora.errors.evaluation import (
 )
 from wecolora.errors.runs import (
     CheckpointMismatch,
+    CheckpointNotWritten,
     DeviceUnavailable,
     ExportFailed,
     Interrupted,
@@ -48,6 +49,7 @@ __all__ = [
     "ArchitectureRequired",
     "AttentionUnavailable",
     "CheckpointMismatch",
+    "CheckpointNotWritten",
     "ClassTooSmall",
     "DeviceUnavailable",
     "ExportFailed",

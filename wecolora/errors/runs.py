@@ -48,6 +48,15 @@ class CheckpointMismatch(WecoloraError):
         )
 
 
+class CheckpointNotWritten(WecoloraError):
+    """A checkpoint could not be written; the one before is still there, if there was one."""
+
+    code = "checkpoint_not_written"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"The checkpoint {path} could not be written ({reason}). Make room there.")
+
+
 class OutputExists(WecoloraError):
     """The output folder already holds a started run, or a finished one."""
 
