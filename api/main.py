@@ -26,6 +26,7 @@ from api.owners.router import router as owners
 from api.requests import RequestLog
 from api.resources import Resources
 from api.teachers.router import router as teachers
+from api.webhooks.router import router as webhooks
 from core.exposure import AUTH_NOTES
 from core.logs import configure_logging
 from core.production import refuse_unless_ready
@@ -77,7 +78,7 @@ def create_app(settings: Settings | None = None, dashboard: Path = BUILT) -> Fas
     app.add_middleware(SecurityHeaders)
     app.state.request_metrics = RequestMetrics()
     app.add_middleware(RequestLog, metrics=app.state.request_metrics)
-    for router in (datasets, jobs, teachers, owners, keys, audit, health, metrics):
+    for router in (datasets, jobs, teachers, owners, keys, webhooks, audit, health, metrics):
         app.include_router(router)
     app.add_api_route("/", _to_dashboard, include_in_schema=False)
     app.mount("/dashboard", make_dashboard(dashboard))

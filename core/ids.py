@@ -4,7 +4,7 @@ from typing import Literal
 
 from ulid import ULID
 
-IdPrefix = Literal["ds", "job", "tch", "key", "aud"]
+IdPrefix = Literal["ds", "job", "tch", "key", "aud", "wh", "evt", "dlv"]
 
 
 def new_id(prefix: IdPrefix) -> str:

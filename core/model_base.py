@@ -43,6 +43,7 @@ class Base(DeclarativeBase):
         JsonObject: JsonColumn,
         list[str]: JsonColumn,
         list[float]: JsonColumn,
+        list[JsonObject]: JsonColumn,
     }
 
 

@@ -9,7 +9,7 @@ from core import clock
 from core.model_base import ID_LENGTH, Base, Deletable, Leased, Timestamped, enum_column
 from core.principals import OWNER_LENGTH, Scope
 from core.records import JsonObject
-from core.states import DatasetState, EventLevel, EventType, JobState, Phase
+from core.states import DatasetState, DeliveryState, EventLevel, EventType, JobState, Phase
 
 
 class Owner(Timestamped, Base):
@@ -23,6 +23,7 @@ class Owner(Timestamped, Base):
     quota_running_jobs: Mapped[int | None]
     quota_queued_jobs: Mapped[int | None]
     quota_device_seconds: Mapped[int | None] = mapped_column(BigInteger)
+    quota_webhooks: Mapped[int | None]
     last_served_at: Mapped[datetime | None]
     """When a worker last took one of the owner's jobs: who was served longest ago is next."""
 
@@ -215,3 +216,68 @@ class IdempotencyKey(Base):
     body: Mapped[JsonObject]
     location: Mapped[str | None] = mapped_column(String(200))
     created_at: Mapped[datetime] = mapped_column(default=clock.now(), index=True)
+
+
+class Webhook(Timestamped, Base):
+    """An endpoint of an owner's that is told of events."""
+
+    __tablename__ = "webhooks"
+    __table_args__ = (Index(None, "owner", "id"),)
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    owner: Mapped[str] = mapped_column(ForeignKey("owners.name"))
+    url: Mapped[str] = mapped_column(Text)
+    description: Mapped[str | None] = mapped_column(String(200))
+    events: Mapped[list[str]]
+    active: Mapped[bool] = mapped_column(default=True)
+    disabled_reason: Mapped[str | None] = mapped_column(Text)
+    """Why the service made it inactive; null when its owner did."""
+    secret: Mapped[str] = mapped_column(String(100))
+    """As it is, not its hash: every message is signed with it."""
+    previous_secret: Mapped[str | None] = mapped_column(String(100))
+    previous_secret_expires_at: Mapped[datetime | None]
+    failing_since: Mapped[datetime | None]
+    """The first failed try since the last that succeeded."""
+
+
+class WebhookEvent(Base):
+    """What endpoints are to be told; made in the transaction of the change (core/webhooks/outbox.py)."""
+
+    __tablename__ = "webhook_events"
+    __table_args__ = (Index(None, "is_spread", "id"),)
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(OWNER_LENGTH))
+    type: Mapped[str] = mapped_column(String(40))
+    data: Mapped[JsonObject]
+    created_at: Mapped[datetime] = mapped_column(default=clock.now(), index=True)
+    is_spread: Mapped[bool] = mapped_column(default=False)
+    """Whether each endpoint that wants it has its delivery."""
+
+
+class WebhookDelivery(Base):
+    """One event for one endpoint, until it was taken or given up."""
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        UniqueConstraint("webhook_id", "event_id"),
+        Index(None, "webhook_id", "id"),
+        Index(None, "state", "next_attempt_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
+    event_id: Mapped[str] = mapped_column(ForeignKey("webhook_events.id", ondelete="CASCADE"), index=True)
+    state: Mapped[DeliveryState] = mapped_column(
+        enum_column(DeliveryState, "state"), default=DeliveryState.PENDING
+    )
+    attempt: Mapped[int] = mapped_column(default=0)
+    """Fencing token, as of a job: grows with every claim."""
+    tries: Mapped[int] = mapped_column(default=0)
+    """Failed ones since it was made or asked for again: which pause comes next."""
+    next_attempt_at: Mapped[datetime | None] = mapped_column(default=clock.now())
+    lease_expires_at: Mapped[datetime | None]
+    """Until when a dispatcher is sending it."""
+    attempts: Mapped[list[JsonObject]] = mapped_column(default=list)
+    """What became of the last ones."""
+    created_at: Mapped[datetime] = mapped_column(default=clock.now())

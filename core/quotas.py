@@ -27,6 +27,7 @@ class Quotas:
     running_jobs: int | None
     queued_jobs: int | None
     device_seconds: int | None
+    webhooks: int | None
 
 
 def quotas_of(owner: Owner, settings: Settings) -> Quotas:
@@ -71,6 +72,18 @@ def check_images(session: Session, settings: Settings, owner: str) -> None:
     if images_left(session, settings, owner) == 0:
         limit = quotas_of(queries.get_owner(session, owner), settings).images
         raise QuotaExceeded("images", owner, limit or 0, queries.images_of(session, owner) + 1)
+
+
+def check_webhooks(session: Session, settings: Settings, owner: str) -> None:
+    """Refuse an endpoint of an owner who has as many as may be.
+
+    Raises:
+        QuotaExceeded: says how many there are.
+    """
+    limit = quotas_of(queries.lock_owner(session, owner), settings).webhooks
+    count = queries.count_webhooks(session, owner)
+    if limit is not None and count >= limit:
+        raise QuotaExceeded("webhooks", owner, limit, count + 1)
 
 
 def check_new_job(session: Session, settings: Settings, owner: str) -> None:

@@ -4,6 +4,7 @@ A value comes from the variable `WECOLORA_NAME`, or from the file that `WECOLORA
 lies in a file shows neither in the process table nor in what an orchestrator prints.
 """
 
+import ipaddress
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -79,6 +80,27 @@ class Settings(BaseSettings):
         24,
         description="A request with an `Idempotency-Key` that is sent again gets its first answer this long.",
     )
+    webhook_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Comma-separated networks (`10.1.0.0/16`) and host names that webhooks may reach although they are "
+        "not on the public internet.",
+    )
+    webhook_http: Literal["auto", "allow", "refuse"] = Field(
+        "auto", description="Webhooks without TLS, `http://`; `auto`: refused in production."
+    )
+    webhook_timeout_seconds: Seconds = Field(15, description="Time that an endpoint has for its answer.")
+    webhook_retry_seconds: Annotated[tuple[Seconds, ...], NoDecode] = Field(
+        (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400),
+        description="Comma-separated pauses before the next tries of a delivery; after the last it has failed.",
+    )
+    webhook_disable_days: Days = Field(
+        5, description="An endpoint where every try failed this long is disabled."
+    )
+    webhook_secret_overlap_hours: Annotated[float, Field(gt=0)] = Field(
+        24, description="After a rotation messages are signed with the old secret, too, this long."
+    )
+    webhook_log_days: Days = Field(30, description="Older events and deliveries of webhooks are removed.")
+
     cache_bytes: Count = Field(
         50 * GIBIBYTE, description="A worker's cache of datasets and teachers; what no job uses makes room."
     )
@@ -115,6 +137,7 @@ class Settings(BaseSettings):
     quota_device_seconds: Count | None = Field(
         None, description="Seconds on a device (GPU) of an owner's jobs in a period. Unset: any number."
     )
+    quota_webhooks: Count | None = Field(20, description="Webhooks of an owner.")
     quota_period_days: Count = Field(30, description="Length of that period, which ends now.")
 
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -164,7 +187,20 @@ class Settings(BaseSettings):
             limits.parse_many(value)
         return value
 
-    @field_validator("allowed_hosts", mode="before")
+    @property
+    def webhook_http_allowed(self) -> bool:
+        """Whether webhooks may go without TLS."""
+        return self.webhook_http == "allow" or (self.webhook_http == "auto" and self.profile != "production")
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _check_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if "/" in entry:
+                ipaddress.ip_network(entry)
+        return value
+
+    @field_validator("allowed_hosts", "webhook_allow", "webhook_retry_seconds", mode="before")
     @classmethod
     def _split_on_commas(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
@@ -247,7 +283,7 @@ def to_environment(settings: Settings) -> dict[str, str]:
 def _as_text(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
-    return ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+    return ",".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else str(value)
 
 
 def read_settings(**changed: Any) -> Settings:

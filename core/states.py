@@ -24,6 +24,14 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class DeliveryState(StrEnum):
+    """Life of a webhook's delivery."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
 class Phase(StrEnum):
     """What a running job is doing; `preparing`: reading the images, choosing and refitting blocks."""
 

@@ -32,7 +32,9 @@ def with_table(document: str) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    return "unset" if field.default in (None, ()) else f"`{field.default}`"
+    if field.default in (None, ()):
+        return "unset"
+    return f"`{','.join(map(str, field.default)) if isinstance(field.default, tuple) else field.default}`"
 
 
 if __name__ == "__main__":

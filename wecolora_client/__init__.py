@@ -14,6 +14,7 @@ from wecolora_client.errors import (
     ClientError,
     DamagedDownload,
     DatasetFailed,
+    InvalidWebhook,
     JobFailed,
     NothingToUpload,
     ServiceError,
@@ -21,6 +22,7 @@ from wecolora_client.errors import (
 )
 from wecolora_client.models import Artifact, Dataset, DryRun, Event, Failure, Job, Network, Part
 from wecolora_client.uploads import UploadProgress
+from wecolora_client.webhooks import verify_webhook
 
 __all__ = [
     "Artifact",
@@ -32,6 +34,7 @@ __all__ = [
     "DryRun",
     "Event",
     "Failure",
+    "InvalidWebhook",
     "Job",
     "JobFailed",
     "Network",
@@ -40,4 +43,5 @@ __all__ = [
     "ServiceError",
     "Unreachable",
     "UploadProgress",
+    "verify_webhook",
 ]

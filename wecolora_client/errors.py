@@ -55,3 +55,10 @@ class DamagedDownload(ClientError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} arrived damaged; download it again")
+
+
+class InvalidWebhook(ClientError):
+    """A message that the service did not send, or not lately."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"not a webhook of the service: {reason}")

@@ -1,4 +1,4 @@
-"""Tells workers what waits, takes work from workers that fell silent, and sweeps: `python -m worker.dispatcher`.
+"""Tells workers what waits, takes work from the silent, sweeps, sends webhooks: `python -m worker.dispatcher`.
 
 The rows are the truth; a message only wakes a worker. So losing the queue loses no job, and any number of
 dispatchers may run.
@@ -16,6 +16,7 @@ from core.production import refuse_unless_ready
 from core.settings import get_settings
 from worker import sweep
 from worker.runtime import DATABASE_TROUBLE, Runtime
+from worker.webhooks import deliver_until_stopped
 
 log = logging.getLogger(__name__)
 
@@ -81,14 +82,19 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     runtime = Runtime.open(settings)
     log.info("dispatching")
-    # Beside the loop, so that removing a large dataset keeps no job waiting.
-    sweeping = threading.Thread(target=sweep_until_stopped, args=(runtime, stop))
-    sweeping.start()
+    # Beside the loop, so that neither a large dataset that is removed nor a slow endpoint keeps a job waiting.
+    beside = [
+        threading.Thread(target=sweep_until_stopped, args=(runtime, stop)),
+        threading.Thread(target=deliver_until_stopped, args=(runtime, stop)),
+    ]
+    for thread in beside:
+        thread.start()
     try:
         run(runtime, stop)
     finally:
         stop.set()
-        sweeping.join()
+        for thread in beside:
+            thread.join()
         runtime.close()
 
 

@@ -9,6 +9,7 @@ import threading
 from core import retention
 from core.errors import StorageUnavailable
 from core.queries.idempotency import prune_keys
+from core.webhooks.deliveries import prune_log
 from worker.runtime import DATABASE_TROUBLE, Runtime
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ def sweep(runtime: Runtime, stop: threading.Event | None = None) -> int:
     with database.write() as session:
         entries = retention.prune_audit(session, settings.audit_days)
         entries += prune_keys(session, settings.idempotency_hours)
+        entries += prune_log(session, settings.webhook_log_days)
     for dataset_id in uploads:
         log.info(
             "the upload of dataset %s was left for %g days and is removed",

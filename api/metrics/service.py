@@ -83,6 +83,15 @@ def families(numbers: Numbers) -> Iterable[GaugeMetricFamily]:
     seconds, ends = numbers.phase_seconds, numbers.phase_ends
     yield _gauge("wecolora_last_hour_phase_seconds_sum", f"Time {finished}", _keyed(seconds), "phase")
     yield _gauge("wecolora_last_hour_phase_seconds_count", f"Phases {finished}", _keyed(ends), "phase")
+    yield _gauge(
+        "wecolora_webhook_deliveries", "Deliveries in the log by state.", _keyed(numbers.deliveries), "state"
+    )
+    yield _gauge(
+        "wecolora_webhook_overdue_seconds",
+        "For how long the oldest delivery has been due that nobody took.",
+        {(): numbers.oldest_due_delivery_seconds},
+    )
+    yield _gauge("wecolora_webhooks", "Endpoints by state.", _keyed(numbers.webhooks), "state")
 
 
 def _keyed(values: Mapping[str, float]) -> dict[tuple[str, ...], float]:

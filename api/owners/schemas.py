@@ -12,7 +12,7 @@ from core.quotas import quotas_of
 from core.settings import Settings
 
 Amount = Annotated[int | None, Field(ge=0, le=2**53, description="null: the deployment's number.")]
-Jobs = Annotated[int | None, Field(ge=0, le=2**31 - 1, description="null: the deployment's number.")]
+Number = Annotated[int | None, Field(ge=0, le=2**31 - 1, description="null: the deployment's number.")]
 
 
 class QuotasIn(BaseModel):
@@ -22,9 +22,10 @@ class QuotasIn(BaseModel):
 
     bytes: Amount = None
     images: Amount = None
-    running_jobs: Jobs = None
-    queued_jobs: Jobs = None
+    running_jobs: Number = None
+    queued_jobs: Number = None
     device_seconds: Amount = None
+    webhooks: Number = None
 
 
 class QuotasOut(BaseModel):
@@ -35,6 +36,7 @@ class QuotasOut(BaseModel):
     running_jobs: int | None = Field(description="More of them wait.")
     queued_jobs: int | None
     device_seconds: int | None = Field(description="In `period_days`.")
+    webhooks: int | None
 
 
 class UsageOut(BaseModel):
@@ -45,6 +47,7 @@ class UsageOut(BaseModel):
     running_jobs: int
     queued_jobs: int
     device_seconds: float = Field(description="Of jobs that began within `period_days`.")
+    webhooks: int
 
 
 class OwnerOut(BaseModel):

@@ -14,6 +14,7 @@ from core.models import Dataset, Job
 from core.queries.events import append_events
 from core.records import Claim, IngestResult, JobError
 from core.states import DatasetState, JobState
+from core.webhooks.outbox import tell_of_dataset
 
 BATCH = 100
 
@@ -43,6 +44,7 @@ def claim_dataset(session: Session, dataset_id: str, worker_id: str, lease_secon
 def complete_ingest(session: Session, claim: Claim, result: IngestResult) -> None:
     """The dataset is ready; jobs that wait for it become claimable. The uploaded files are needed no more."""
     fenced_update(session, claim, {"state": DatasetState.READY, "error": None, **RELEASED, **vars(result)})
+    _tell(session, claim.id, DatasetState.READY)
     remove_later(session, [_uploaded_files(claim.id)])
 
 
@@ -50,6 +52,7 @@ def fail_dataset(session: Session, claim: Claim, error: JobError, report_key: st
     """The dataset cannot be used, and neither can the jobs that wait for it."""
     values = {"state": DatasetState.FAILED, "error": error.to_dict(), "report_key": report_key}
     fenced_update(session, claim, {**values, **RELEASED})
+    _tell(session, claim.id, DatasetState.FAILED, error)
     remove_later(session, [_uploaded_files(claim.id)])
     _fail_waiting_jobs(session, claim.id, error)
 
@@ -113,10 +116,16 @@ def _end_attempt(
         dataset.state = DatasetState.FAILED
         dataset.error = error.to_dict()
         session.flush()
+        _tell(session, dataset.id, DatasetState.FAILED, error)
         remove_later(session, [_uploaded_files(dataset.id)])
         _fail_waiting_jobs(session, dataset.id, error)
     session.flush()
     return dataset.state
+
+
+def _tell(session: Session, dataset_id: str, state: DatasetState, error: JobError | None = None) -> None:
+    owner = session.execute(select(Dataset.owner).where(Dataset.id == dataset_id)).scalar_one()
+    tell_of_dataset(session, owner, dataset_id, state, error.to_dict() if error else None)
 
 
 def _uploaded_files(dataset_id: str) -> str:

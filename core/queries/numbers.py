@@ -7,15 +7,16 @@ from datetime import datetime
 from itertools import groupby, pairwise
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
 from core import clock
 from core.broker import DATASETS_QUEUE, JOBS_QUEUE
 from core.leases.jobs import datasets_ready
-from core.models import Dataset, Job, JobEvent
+from core.model_base import Deletable
+from core.models import Dataset, Job, JobEvent, Webhook, WebhookDelivery
 from core.records import JsonObject
-from core.states import DatasetState, EventType, JobState, Phase
+from core.states import DatasetState, DeliveryState, EventType, JobState, Phase
 
 WINDOW_SECONDS = 3600
 MOST_JOBS = 1000
@@ -37,6 +38,9 @@ class Numbers:
     gpu_memory_bytes: Mapping[str, float]
     phase_seconds: Mapping[str, float]
     phase_ends: Mapping[str, int]
+    deliveries: Mapping[str, int]
+    oldest_due_delivery_seconds: float
+    webhooks: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,20 @@ def count_numbers(session: Session) -> Numbers:
         gpu_memory_bytes=_gpu_memory(running),
         phase_seconds=seconds,
         phase_ends=ends,
+        deliveries=_by_state(session, WebhookDelivery, DeliveryState),
+        oldest_due_delivery_seconds=_oldest_due_delivery(session),
+        webhooks=_webhooks(session),
     )
 
 
 def _by_state(
-    session: Session, model: type[Job | Dataset], states: type[JobState | DatasetState]
+    session: Session,
+    model: type[Job | Dataset | WebhookDelivery],
+    states: type[JobState | DatasetState | DeliveryState],
 ) -> dict[str, int]:
-    statement = select(model.state, func.count()).where(model.deleted_at.is_(None)).group_by(model.state)
+    statement = select(model.state, func.count()).group_by(model.state)
+    if issubclass(model, Deletable):
+        statement = statement.where(model.deleted_at.is_(None))
     counted = session.execute(statement).all()
     return {state.value: 0 for state in states} | {state.value: count for state, count in counted}
 
@@ -102,6 +113,24 @@ def _ages(now: datetime, counted: Mapping[str, tuple[int, datetime | None]]) -> 
         name: 0.0 if oldest is None else max((now - oldest).total_seconds(), 0.0)
         for name, (_, oldest) in counted.items()
     }
+
+
+def _oldest_due_delivery(session: Session) -> float:
+    """For how long the delivery that should have been sent first has been due, of endpoints that are active."""
+    overdue = clock.seconds_between(func.min(WebhookDelivery.next_attempt_at), clock.now())
+    statement = (
+        select(overdue).join(Webhook).where(WebhookDelivery.state == DeliveryState.PENDING, Webhook.active)
+    )
+    return max(session.scalar(statement) or 0.0, 0.0)
+
+
+def _webhooks(session: Session) -> dict[str, int]:
+    """Endpoints by whether they are told, were switched off by their owner, or disabled for failing."""
+    state = case(
+        (Webhook.active, "active"), (Webhook.disabled_reason.is_not(None), "disabled"), else_="inactive"
+    )
+    counted = session.execute(select(state, func.count()).group_by(state)).all()
+    return dict.fromkeys(("active", "inactive", "disabled"), 0) | dict(map(tuple, counted))
 
 
 def _by_phase(running: Sequence[_Running]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from core import clock
 from core.errors import NotFound
-from core.models import Dataset, DatasetPart, Job, Owner, Teacher
+from core.models import Dataset, DatasetPart, Job, Owner, Teacher, Webhook
 from core.queries.jobs import devices_of
 from core.queries.paging import Page, fetch_page
 from core.states import JobState
@@ -61,6 +61,7 @@ class Usage:
         running_jobs: that workers hold.
         queued_jobs: that wait.
         device_seconds: of jobs that began within the period.
+        webhooks: active or not.
     """
 
     bytes: int
@@ -68,6 +69,7 @@ class Usage:
     running_jobs: int
     queued_jobs: int
     device_seconds: float
+    webhooks: int
 
 
 def usage_of(session: Session, owner: str, period_days: int) -> Usage:
@@ -82,6 +84,7 @@ def usage_of(session: Session, owner: str, period_days: int) -> Usage:
         device_seconds=float(
             session.scalar(select(func.sum(Job.device_seconds + running)).where(*in_period)) or 0.0
         ),
+        webhooks=count_webhooks(session, owner),
     )
 
 
@@ -105,6 +108,11 @@ def count_jobs(session: Session, owner: str, state: JobState) -> int:
     """The owner's jobs in that state."""
     statement = select(func.count()).select_from(Job).where(Job.owner == owner, Job.state == state)
     return session.scalar(statement) or 0
+
+
+def count_webhooks(session: Session, owner: str) -> int:
+    """The owner's endpoints."""
+    return session.scalar(select(func.count()).select_from(Webhook).where(Webhook.owner == owner)) or 0
 
 
 def seconds_until_older(session: Session, owner: str, period_days: int) -> float:

@@ -97,8 +97,12 @@ def test_only_the_api_is_published_and_to_this_machine_alone():
 
 def test_what_decodes_uploads_cannot_reach_the_internet():
     assert COMPOSE["networks"]["inside"] == {"internal": True}
-    for name in ("cpu-worker", "postgres", "redis", "store", "dispatcher", "migrate"):
+    for name in ("cpu-worker", "postgres", "redis", "store", "migrate"):
         assert SERVICES[name]["networks"] == ["inside"], name
+
+
+def test_the_dispatcher_can_reach_the_endpoints_of_webhooks():
+    assert SERVICES["dispatcher"]["networks"] == ["inside", "outside"]
 
 
 def test_workers_have_longer_to_stop_than_their_children_take():

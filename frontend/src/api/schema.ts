@@ -512,6 +512,158 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Webhooks
+         * @description Endpoints, newest first.
+         */
+        get: operations["list_webhooks"];
+        put?: never;
+        /**
+         * Create Webhook
+         * @description Register an endpoint; the answer is the only one that shows its secret.
+         */
+        post: operations["create_webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{webhook_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Webhook
+         * @description One endpoint.
+         */
+        get: operations["get_webhook"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete Webhook
+         * @description Forget an endpoint with its log.
+         */
+        delete: operations["delete_webhook"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Webhook
+         * @description Change an endpoint; `active: true` sends what has waited meanwhile.
+         */
+        patch: operations["change_webhook"];
+        trace?: never;
+    };
+    "/webhooks/{webhook_id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Deliveries
+         * @description The log of an endpoint, newest first: every event with its tries.
+         */
+        get: operations["list_deliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{webhook_id}/deliveries/{delivery_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Delivery
+         * @description One entry of the log.
+         */
+        get: operations["get_delivery"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{webhook_id}/deliveries/{delivery_id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Retry Delivery
+         * @description Send an event again now, whatever became of it; under the same id.
+         */
+        post: operations["retry_delivery"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{webhook_id}/secret": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotate Webhook Secret
+         * @description A new secret, shown this once; for a while messages are signed with the old one, too.
+         */
+        post: operations["rotate_webhook_secret"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/webhooks/{webhook_id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Test Webhook
+         * @description Send an event of type `webhook.test`; the log says what became of it.
+         */
+        post: operations["test_webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -541,6 +693,32 @@ export interface components {
             sha256: string;
             /** Size Bytes */
             size_bytes: number;
+        };
+        /**
+         * AttemptOut
+         * @description One try.
+         */
+        AttemptOut: {
+            /**
+             * At
+             * Format: date-time
+             * @description When it ended.
+             */
+            at: string;
+            /** Attempt */
+            attempt: number;
+            /**
+             * Error
+             * @description null: the endpoint took the message.
+             */
+            error: string | null;
+            /** Seconds */
+            seconds: number;
+            /**
+             * Status Code
+             * @description null: no answer came.
+             */
+            status_code: number | null;
         };
         /**
          * AuditEntryOut
@@ -704,6 +882,68 @@ export interface components {
          * @enum {string}
          */
         DatasetState: "uploading" | "ingesting" | "ready" | "failed";
+        /**
+         * DeliveryList
+         * @description A page of deliveries, newest first.
+         */
+        DeliveryList: {
+            /** Data */
+            data: components["schemas"]["DeliveryOut"][];
+            /** Has More */
+            has_more: boolean;
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * DeliveryOut
+         * @description One event for one endpoint, and what became of it.
+         */
+        DeliveryOut: {
+            /**
+             * Attempt
+             * @description Tries so far, the one under way included.
+             */
+            attempt: number;
+            /**
+             * Attempts
+             * @description The last 50 that ended.
+             */
+            attempts: components["schemas"]["AttemptOut"][];
+            /** Data */
+            data: {
+                [key: string]: unknown;
+            };
+            /**
+             * Event Id
+             * @description `webhook-id` of the message, the same at every try.
+             */
+            event_id: string;
+            /**
+             * Happened At
+             * Format: date-time
+             */
+            happened_at: string;
+            /** Id */
+            id: string;
+            /** Is Being Sent */
+            is_being_sent: boolean;
+            /** Next Attempt At */
+            next_attempt_at: string | null;
+            state: components["schemas"]["DeliveryState"];
+            /**
+             * Type
+             * @example job.succeeded
+             */
+            type: string;
+            /** Webhook Id */
+            webhook_id: string;
+        };
+        /**
+         * DeliveryState
+         * @description Life of a webhook's delivery.
+         * @enum {string}
+         */
+        DeliveryState: "pending" | "delivered" | "failed";
         /**
          * DryRun
          * @description What a job would come to.
@@ -1249,6 +1489,11 @@ export interface components {
              * @description null: the deployment's number.
              */
             running_jobs?: number | null;
+            /**
+             * Webhooks
+             * @description null: the deployment's number.
+             */
+            webhooks?: number | null;
         };
         /**
          * QuotasOut
@@ -1271,6 +1516,8 @@ export interface components {
              * @description More of them wait.
              */
             running_jobs: number | null;
+            /** Webhooks */
+            webhooks: number | null;
         };
         /**
          * Readiness
@@ -1444,6 +1691,194 @@ export interface components {
             queued_jobs: number;
             /** Running Jobs */
             running_jobs: number;
+            /** Webhooks */
+            webhooks: number;
+        };
+        /**
+         * WebhookChange
+         * @description What is to be another; what is left out stays as it is.
+         */
+        WebhookChange: {
+            /**
+             * Active
+             * @description `true` also where the service had disabled it.
+             * @default true
+             */
+            active: boolean;
+            /** Description */
+            description?: string | null;
+            /**
+             * Events
+             * @default [
+             *       "job.started",
+             *       "job.succeeded",
+             *       "job.failed",
+             *       "job.cancelled",
+             *       "dataset.ready",
+             *       "dataset.failed"
+             *     ]
+             * @example [
+             *       "job.succeeded",
+             *       "job.failed"
+             *     ]
+             */
+            events: components["schemas"]["WebhookEventType"][];
+            /**
+             * Url
+             * @default https://example.com/wecolora
+             * @example https://example.com/wecolora
+             */
+            url: string;
+        };
+        /**
+         * WebhookCreate
+         * @description A new endpoint.
+         */
+        WebhookCreate: {
+            /**
+             * Description
+             * @example the lab's chat
+             */
+            description?: string | null;
+            /**
+             * Events
+             * @description What it is told of. Unset: everything there is now.
+             * @example [
+             *       "job.succeeded",
+             *       "job.failed"
+             *     ]
+             */
+            events?: components["schemas"]["WebhookEventType"][] | null;
+            /**
+             * Url
+             * @description Where messages are sent: https, on the public internet.
+             * @example https://example.com/wecolora
+             */
+            url: string;
+        };
+        /**
+         * WebhookEventType
+         * @description Kinds of events that an endpoint may ask for.
+         * @enum {string}
+         */
+        WebhookEventType: "job.started" | "job.succeeded" | "job.failed" | "job.cancelled" | "dataset.ready" | "dataset.failed";
+        /**
+         * WebhookList
+         * @description A page of endpoints, newest first.
+         */
+        WebhookList: {
+            /** Data */
+            data: components["schemas"]["WebhookOut"][];
+            /** Has More */
+            has_more: boolean;
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * WebhookOut
+         * @description An endpoint, without its secret.
+         */
+        WebhookOut: {
+            /** Active */
+            active: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Description */
+            description: string | null;
+            /**
+             * Disabled Reason
+             * @description Why the service disabled it; null when its owner did.
+             */
+            disabled_reason: string | null;
+            /** Events */
+            events: string[];
+            /**
+             * Failing Since
+             * @description The first failed try since the last that succeeded.
+             */
+            failing_since: string | null;
+            /** Id */
+            id: string;
+            /**
+             * Links
+             * @default {}
+             */
+            links: {
+                [key: string]: string;
+            };
+            /** Owner */
+            owner: string;
+            /**
+             * Previous Secret Expires At
+             * @description Until then messages are signed with the secret before the last rotation, too.
+             */
+            previous_secret_expires_at: string | null;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Url */
+            url: string;
+        };
+        /**
+         * WebhookWithSecret
+         * @description An endpoint with its secret, as it is shown when it is made or given a new one.
+         */
+        WebhookWithSecret: {
+            /** Active */
+            active: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Description */
+            description: string | null;
+            /**
+             * Disabled Reason
+             * @description Why the service disabled it; null when its owner did.
+             */
+            disabled_reason: string | null;
+            /** Events */
+            events: string[];
+            /**
+             * Failing Since
+             * @description The first failed try since the last that succeeded.
+             */
+            failing_since: string | null;
+            /** Id */
+            id: string;
+            /**
+             * Links
+             * @default {}
+             */
+            links: {
+                [key: string]: string;
+            };
+            /** Owner */
+            owner: string;
+            /**
+             * Previous Secret Expires At
+             * @description Until then messages are signed with the secret before the last rotation, too.
+             */
+            previous_secret_expires_at: string | null;
+            /**
+             * Secret
+             * @description Verifies messages; not shown again.
+             * @example whsec_…
+             */
+            secret: string;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Url */
+            url: string;
         };
     };
     responses: never;
@@ -2946,6 +3381,333 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_webhooks: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                /** @description Rows a page. */
+                limit?: number;
+                /** @description Of this owner only; for admin keys. */
+                owner?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookList"];
+                };
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookWithSecret"];
+                };
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookOut"];
+                };
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WebhookChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookOut"];
+                };
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_deliveries: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                /** @description Rows a page. */
+                limit?: number;
+                state?: components["schemas"]["DeliveryState"] | null;
+            };
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryList"];
+                };
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_delivery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                delivery_id: string;
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryOut"];
+                };
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retry_delivery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                delivery_id: string;
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryOut"];
+                };
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rotate_webhook_secret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookWithSecret"];
+                };
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    test_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                webhook_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryOut"];
+                };
             };
             /** @description What went wrong and what to do about it. */
             default: {

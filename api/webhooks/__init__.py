@@ -1,0 +1,1 @@
+"""Webhooks: router, schemas, service."""
