@@ -41,7 +41,7 @@ def measure_blocks(
     """
     count = min(len(views), _IMAGES)
     spread = [number * len(views) // count for number in range(count)]
-    images = torch.stack([views[(0, index)] for index in spread]).to(device)
+    images = views.batch([(0, index) for index in spread]).to(device)
     runner = BlockRunner(teacher, images[:1])
     stages = describe_model(teacher).stages
     most = (keep,) if isinstance(keep, int) else tuple(keep)

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from wecolora.decoded import DecodedImages, InFile, Place
 from wecolora.errors import NoImages
 from wecolora.pixels import FORMATS, to_plain
 from wecolora.schedule import mix_seed
@@ -23,6 +24,10 @@ from wecolora.torchvision_compat import InterpolationMode, v2
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 # Smallest share of the area that a random crop keeps (MAE's weak augmentation; paper, Section 4.2).
 SMALLEST_CROP = 0.2
+# Width by height of a crop, and how often one is drawn that fits (torchvision's `RandomResizedCrop`).
+_RATIOS = (3 / 4, 4 / 3)
+_LOG_RATIOS = tuple(torch.log(torch.tensor(_RATIOS)).tolist())
+_CROP_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -60,26 +65,35 @@ class Skipped:
 
 @dataclass
 class ImageSet:
-    """Decoded images, [H, W, 3] uint8 each, or their paths where memory does not hold them.
+    """Images that are decoded once, or anew at each visit where there is no room for them.
 
     Attributes:
         paths: the usable files, in a stable order.
-        pixels: the decoded image, or None where it is decoded anew at each visit.
+        decoded: the images.
+        places: of each of them there.
         skipped: files that could not be decoded, by name.
+        short_side: that images were shrunk to, in pixels.
     """
 
     paths: list[Path]
-    pixels: list[np.ndarray | None] = field(default_factory=list)
+    decoded: DecodedImages
+    places: list[Place] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     short_side: int | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    def pixels(self, index: int) -> np.ndarray:
+        """One image in RGB, [H, W, 3] uint8."""
+        place = self.places[index]
+        if place is None:
+            return np.asarray(decode(self.paths[index], self.short_side))
+        return self.decoded.read(place) if isinstance(place, InFile) else place
+
     def image(self, index: int) -> Image.Image:
-        """One image in RGB."""
-        pixels = self.pixels[index]
-        return Image.fromarray(pixels) if pixels is not None else decode(self.paths[index], self.short_side)
+        """The same as a picture."""
+        return Image.fromarray(self.pixels(index))
 
     def subset(self, ratio: float, seed: int) -> "ImageSet":
         """A random share α of the images of every folder, at least one of each (paper, Section 4).
@@ -101,7 +115,8 @@ class ImageSet:
         )
         return ImageSet(
             [self.paths[index] for index in chosen],
-            [self.pixels[index] for index in chosen],
+            self.decoded,
+            [self.places[index] for index in chosen],
             self.skipped,
             self.short_side,
         )
@@ -130,11 +145,11 @@ def find_images(folder: Path) -> list[Path]:
 def load_images(
     folder: Path,
     size: int,
-    memory_bytes: int = 2 * 1024**3,
+    decoded: DecodedImages | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     smallest_crop: float = SMALLEST_CROP,
 ) -> ImageSet:
-    """Decode every image of a folder once, and keep it while memory allows.
+    """Decode every image of a folder once, and keep it where there is room.
 
     Images are kept no larger than the augmentation can use: where a crop keeps at least a fifth of the area, a short
     side of S / √0.2 never has to be enlarged more than the original would be.
@@ -142,7 +157,7 @@ def load_images(
     Args:
         folder: searched with all its subfolders.
         size: S.
-        memory_bytes: for decoded images; those beyond it are decoded again at every visit.
+        decoded: keeps them; None for a new keeper with its own limits. What it does not take is decoded at every visit.
         on_progress: called with (decoded, found) from time to time.
         smallest_crop: smallest share of the area that a view shows.
 
@@ -151,8 +166,7 @@ def load_images(
     """
     paths = find_images(folder)
     short_side = math.ceil(size / math.sqrt(smallest_crop))
-    result = ImageSet([], short_side=short_side)
-    left = memory_bytes
+    result = ImageSet([], decoded or DecodedImages(), short_side=short_side)
 
     def attempt(path: Path) -> np.ndarray | Skipped:
         try:
@@ -171,8 +185,7 @@ def load_images(
                     result.skipped.append(outcome)
                     continue
                 result.paths.append(path)
-                left -= outcome.nbytes
-                result.pixels.append(outcome if left >= 0 else None)
+                result.places.append(result.decoded.keep(outcome))
             if on_progress is not None:
                 on_progress(min(start + 64, len(paths)), len(paths))
     if not result.paths:
@@ -200,8 +213,14 @@ def decode(path: Path, short_side: int | None = None) -> Image.Image:
 class AugmentedImages(Dataset[Tensor]):
     """Randomly cropped, flipped and normalised views; a view is a function of (seed, its number, image) alone.
 
-    So neither the number of loader processes, nor the micro-batch, nor a resumed run changes what the student sees.
-    The same view goes to teacher and student (weak augmentation as in MAE; paper, Section 4.2).
+    So neither the number of loader processes or threads, nor the micro-batch, nor a resumed run changes what the
+    student sees. The same view goes to teacher and student (weak augmentation as in MAE; paper, Section 4.2).
+
+    Args:
+        images: to make views of.
+        preprocessing: of the teacher.
+        seed: of the views.
+        smallest_crop: smallest share of the area that a view shows.
     """
 
     def __init__(
@@ -213,27 +232,73 @@ class AugmentedImages(Dataset[Tensor]):
     ) -> None:
         self.images = images
         self.seed = seed
-        self.transform = v2.Compose(
-            [
-                v2.RandomResizedCrop(
-                    preprocessing.size, scale=(smallest_crop, 1.0), interpolation=preprocessing.filter
-                ),
-                v2.RandomHorizontalFlip(),
-                *_to_normalised(preprocessing),
-            ]
-        )
+        self.size = preprocessing.size
+        self.smallest_crop = smallest_crop
+        self.filter = Image.Resampling[preprocessing.filter.name.removesuffix("_EXACT")]
+        self.normalise = v2.Compose(_to_normalised(preprocessing))
+        self._threads: ThreadPoolExecutor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, key: tuple[int, int]) -> Tensor:
-        """One view of one image, [3, S, S]; ``key`` is (view, image)."""
+        """One view of one image, normalised, [3, S, S]; ``key`` is (view, image)."""
+        return self.batch([key])[0]
+
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Tensor:
+        """Several views as they come from a loader process, [B, 3, S, S] uint8."""
+        return torch.from_numpy(np.stack([self._view(key) for key in keys])).permute(0, 3, 1, 2)
+
+    def batch(self, keys: Sequence[tuple[int, int]]) -> Tensor:
+        """Several views, normalised, [B, 3, S, S]; made by as many threads as torch uses."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(torch.get_num_threads())
+        views = np.stack(list(self._threads.map(self._view, keys)))
+        return self.normalised(torch.from_numpy(views).permute(0, 3, 1, 2))
+
+    def normalised(self, views: Tensor) -> Tensor:
+        """What the networks read of uint8 views, on the views' device."""
+        normalised: Tensor = self.normalise(views.contiguous())
+        return normalised
+
+    def _view(self, key: tuple[int, int]) -> np.ndarray:
+        """One view, [S, S, 3] uint8. Of PIL's steps, those that take time leave other threads to run."""
         view_number, index = key
-        with torch.random.fork_rng(devices=[]):
-            # torch.manual_seed would seed every device and note where from, which takes longer than the crop.
-            torch.default_generator.manual_seed(mix_seed(self.seed, view_number, index))
-            view: Tensor = self.transform(self.images.image(index))
-        return view
+        pixels = self.images.pixels(index)
+        generator = torch.Generator().manual_seed(mix_seed(self.seed, view_number, index))
+        high, wide, _ = pixels.shape
+        top, left, height, width = _draw_crop(high, wide, self.smallest_crop, generator)
+        crop = Image.fromarray(pixels[top : top + height, left : left + width])
+        view = np.asarray(crop.resize((self.size, self.size), self.filter))
+        flipped = bool(torch.rand(1, generator=generator) < 0.5)
+        return view[:, ::-1] if flipped else view
+
+
+def _draw_crop(
+    height: int, width: int, smallest: float, generator: torch.Generator
+) -> tuple[int, int, int, int]:
+    """Top, left, height and width of torchvision's `RandomResizedCrop`, from a generator of one's own.
+
+    torchvision draws from the process's one generator, which threads cannot share.
+    """
+
+    def uniform(low: float, high: float) -> float:
+        return torch.empty(1).uniform_(low, high, generator=generator).item()
+
+    def start(room: int) -> int:
+        return int(torch.randint(0, room + 1, size=(1,), generator=generator).item())
+
+    for _ in range(_CROP_ATTEMPTS):
+        area = height * width * uniform(smallest, 1.0)
+        ratio = torch.exp(torch.tensor(uniform(*_LOG_RATIOS))).item()
+        wide, high = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < wide <= width and 0 < high <= height:
+            return start(height - high), start(width - wide), high, wide
+    # No such crop fits into a very long image: the middle of it.
+    shape = width / height
+    wide = width if shape <= _RATIOS[1] else round(height * _RATIOS[1])
+    high = height if shape >= _RATIOS[0] else round(width / _RATIOS[0])
+    return (height - high) // 2, (width - wide) // 2, high, wide
 
 
 class PlainImages(Dataset[Tensor]):
@@ -246,6 +311,7 @@ class PlainImages(Dataset[Tensor]):
             [
                 v2.Resize(resized, interpolation=preprocessing.filter, antialias=True),
                 v2.CenterCrop(preprocessing.size),
+                v2.PILToTensor(),
                 *_to_normalised(preprocessing),
             ]
         )
@@ -261,7 +327,6 @@ class PlainImages(Dataset[Tensor]):
 
 def _to_normalised(preprocessing: Preprocessing) -> list[torch.nn.Module]:
     return [
-        v2.PILToTensor(),
         v2.ToDtype(torch.float32, scale=True),
         v2.Normalize(mean=list(preprocessing.mean), std=list(preprocessing.std)),
     ]

@@ -5,11 +5,14 @@ a filter a row.
 """
 
 import copy
+import itertools
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from wecolora.pair_products import MergedProduct, Way, cheapest_way
 
 
 class LoRALayer(nn.Module):
@@ -119,6 +122,22 @@ class LoRALinear(LoRALayer):
         Returns:
             [..., d_out].
         """
+        gradients = torch.is_grad_enabled() and self.lora_A.requires_grad
+        pairs = self.lora_A.numel() + self.lora_B.numel()
+        tokens = x.numel() // x.shape[-1]
+        way = cheapest_way(tokens, self.base.weight.numel(), pairs, self.lora_rank, gradients=gradients)
+        if way is Way.SEPARATE:
+            return self._separate(x)
+        kind = x.device.type
+        if torch.is_autocast_enabled(kind):
+            x = x.to(torch.get_autocast_dtype(kind))
+        product: Tensor = MergedProduct.apply(  # type: ignore[no-untyped-call]
+            x, self.base.weight, self.base.bias, self.lora_A, self.lora_B, self.scale, self._rows(), way
+        )
+        return product
+
+    def _separate(self, x: Tensor) -> Tensor:
+        """W·x + B·(A·x), as the paper writes it."""
         low = iter(torch.split(F.linear(x, self.lora_A), self.lora_rank, dim=-1))
         rows = iter(torch.split(self.lora_B, self._widths()))
         updates = [
@@ -129,6 +148,15 @@ class LoRALinear(LoRALayer):
         if self.scale != 1.0:
             update = self.scale * update
         return F.linear(x, self.base.weight, self.base.bias) + update
+
+    def _rows(self) -> tuple[slice, ...]:
+        """Rows of W that belong to each adapted projection."""
+        ends = list(itertools.accumulate(self.splits))
+        return tuple(
+            slice(end - width, end)
+            for end, width, own in zip(ends, self.splits, self.adapted, strict=True)
+            if own
+        )
 
 
 class LoRAConv2d(LoRALayer):

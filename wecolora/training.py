@@ -71,6 +71,11 @@ class _MicroBatches(Sampler[list[Key]]):
         return filter(None, shares)
 
 
+def _as_it_is(views: Any) -> Any:
+    """What `AugmentedImages` gives for a whole micro-batch is collated already."""
+    return views
+
+
 class Trainer:
     """A run that can be stopped after any step and continued elsewhere.
 
@@ -144,7 +149,7 @@ class Trainer:
             return
         with self.objective.attached(self.student, self.teacher), deterministic(self.setting.device):
             batches = self.schedule.micro_batches(self.step)
-            images = iter(self._loader())
+            images = self._views()
             while self.step < self.schedule.total_steps:
                 yield self._one_step(batches, images)
 
@@ -192,15 +197,21 @@ class Trainer:
         changed = self.optimizer.state if self.optimizer else {}
         return sum(parameter.numel() for parameter in self.trainable.values() if parameter in changed)
 
-    def _loader(self) -> DataLoader[Tensor]:
-        processes = self.setting.loader_processes
-        return DataLoader(
+    def _views(self) -> Iterator[Tensor]:
+        """Normalised views of every micro-batch on the device, from the next step on."""
+        batches = _MicroBatches(self.schedule, self.step, self.ranks)
+        if not self.setting.loader_processes:
+            return (self.images.batch(keys).to(self.setting.device) for keys in batches)
+        # Bytes are handed over, a quarter of what the networks read.
+        loader = DataLoader(
             self.images,
-            batch_sampler=_MicroBatches(self.schedule, self.step, self.ranks),
-            num_workers=processes,
+            batch_sampler=batches,
+            num_workers=self.setting.loader_processes,
             pin_memory=self.setting.device.type == "cuda",
-            multiprocessing_context="fork" if processes else None,
+            multiprocessing_context="fork",
+            collate_fn=_as_it_is,
         )
+        return (self.images.normalised(views.to(self.setting.device, non_blocking=True)) for views in loader)
 
     def _one_step(self, batches: Iterator[list[Key]], images: Iterator[Tensor]) -> StepResult:
         assert self.optimizer is not None
@@ -235,7 +246,6 @@ class Trainer:
     def _micro_batch(self, keys: list[Key], images: Tensor, weight: float) -> Tensor:
         """Gradients of a micro-batch, weighted so that the step's gradient is the mean over its images."""
         device = self.setting.device
-        images = images.to(device, non_blocking=True)
 
         def ask_the_teacher() -> tuple[Tensor, ...]:
             with torch.no_grad(), autocast(device, self.setting.precision):

@@ -1,5 +1,9 @@
 """Finding, decoding and augmenting images."""
 
+import errno
+import os
+import tempfile
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +11,10 @@ from PIL import Image
 
 from tests.wecolora.conftest import write_images
 from wecolora import errors
+from wecolora.decoded import DecodedImages, InFile
 from wecolora.images import AugmentedImages, PlainImages, Preprocessing, decode, find_images, load_images
+from wecolora.schedule import mix_seed
+from wecolora.torchvision_compat import v2
 
 
 def test_images_are_found_in_subfolders_in_a_stable_order_and_hidden_ones_are_not(tmp_path):
@@ -87,13 +94,77 @@ def test_large_images_are_kept_no_larger_than_a_crop_can_use(tmp_path):
     assert loaded.image(0).size == (144, 72)
 
 
-def test_images_beyond_the_memory_limit_are_decoded_anew_and_look_the_same(tmp_path):
-    write_images(tmp_path, 5)
-    in_memory = load_images(tmp_path, 32)
-    on_disk = load_images(tmp_path, 32, memory_bytes=10_000)
-    assert sum(pixels is None for pixels in on_disk.pixels) == 3
-    for index in range(5):
-        assert np.array_equal(np.asarray(in_memory.image(index)), np.asarray(on_disk.image(index)))
+def test_images_look_the_same_from_the_disk_from_memory_and_decoded_anew(tmp_path):
+    write_images(tmp_path, 6)
+    largest = max(np.asarray(decode(path)).nbytes for path in find_images(tmp_path))
+    everything = load_images(tmp_path, 32)
+    # Room for some on the disk, for some in memory, and for the others nowhere.
+    some = load_images(tmp_path, 32, DecodedImages(disk_bytes=2 * largest, memory_bytes=2 * largest))
+    kinds = [type(place) for place in some.places]
+    assert {InFile, np.ndarray, type(None)} == set(kinds)
+    assert all(isinstance(place, InFile) for place in everything.places)
+    for index in range(6):
+        expected = np.asarray(decode(everything.paths[index]))
+        assert np.array_equal(everything.pixels(index), expected)
+        assert np.array_equal(some.pixels(index), expected)
+
+
+def test_a_disk_that_fills_up_while_images_are_decoded_leaves_the_others_to_memory(tmp_path, monkeypatch):
+    write_images(tmp_path, 4)
+    decoded = DecodedImages()
+    write, calls = os.pwrite, []
+
+    def fill_up(*arguments):
+        calls.append(arguments)
+        if len(calls) > 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(*arguments)
+
+    monkeypatch.setattr(os, "pwrite", fill_up)
+    loaded = load_images(tmp_path, 32, decoded)
+    assert [isinstance(place, InFile) for place in loaded.places] == [True, True, False, False]
+    assert len(calls) == 3, "a full disk is not tried again"
+    for index in range(4):
+        assert np.array_equal(loaded.pixels(index), np.asarray(decode(loaded.paths[index])))
+
+
+def test_decoded_images_leave_no_file_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    loaded = load_images(write_images(tmp_path / "images", 2), 32)
+    assert isinstance(loaded.places[0], InFile)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [(64, 48), (40, 200), (600, 40), (33, 33)])
+@pytest.mark.parametrize("smallest_crop", [0.2, 1.0])
+def test_views_are_those_of_torchvisions_transforms(tmp_path, size, smallest_crop):
+    loaded = load_images(write_images(tmp_path, 2, size=size), 32, smallest_crop=smallest_crop)
+    preprocessing = Preprocessing(32)
+    views = AugmentedImages(loaded, preprocessing, seed=5, smallest_crop=smallest_crop)
+    theirs = v2.Compose(
+        [
+            v2.RandomResizedCrop(32, scale=(smallest_crop, 1.0), interpolation=preprocessing.filter),
+            v2.RandomHorizontalFlip(),
+            v2.PILToTensor(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(mean=list(preprocessing.mean), std=list(preprocessing.std)),
+        ]
+    )
+    keys = [(view, index) for view in range(6) for index in range(2)]
+    batch = views.batch(keys)
+    for key, view in zip(keys, batch, strict=True):
+        torch.manual_seed(mix_seed(5, *key))
+        assert torch.equal(view, theirs(loaded.image(key[1])))
+        assert torch.equal(view, views[key])
+
+
+def test_a_loader_process_hands_over_the_same_views_as_bytes(tmp_path):
+    views = AugmentedImages(load_images(write_images(tmp_path, 3), 32), Preprocessing(32), seed=0)
+    keys = [(0, 2), (1, 0)]
+    bytes_of_views = views.__getitems__(keys)
+    assert bytes_of_views.dtype is torch.uint8
+    assert torch.equal(views.normalised(bytes_of_views), views.batch(keys))
 
 
 def test_a_view_depends_on_seed_epoch_and_image_alone(tmp_path):

@@ -97,7 +97,7 @@ def views_by_image(context: Context, views: int) -> Iterator[Tensor]:
     count = min(len(images), most)
     for start in range(0, count, chunk):
         stop = min(start + chunk, count)
-        yield torch.stack([images[(view, index)] for index in range(start, stop) for view in range(views)])
+        yield images.batch([(view, index) for index in range(start, stop) for view in range(views)])
 
 
 def _largest_output(model: nn.Module, image: Tensor) -> int:
