@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
@@ -103,6 +104,55 @@ def test_lars_trains_each_rate_as_if_it_were_alone():
     for rate, weight in zip((1.0, 300.0), together, strict=True):
         assert weight.allclose(weights((rate,))[0], rtol=1e-3, atol=1e-5)
     assert not together[0].allclose(together[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("many_labels", [False, True])
+def test_lars_takes_the_steps_of_batch_norm_autograd_and_timms_lars(many_labels):
+    from timm.optim import Lars
+
+    torch.manual_seed(0)
+    rates = (0.5, 8.0)
+    # Features far from 0, of different spread, one of which never changes.
+    features = 7 + torch.randn(90, 12) * torch.linspace(0.01, 3, 12)
+    features[:, 3] = 2.5
+    labels = torch.rand(90, 4) < 0.3 if many_labels else torch.randint(0, 4, (90,))
+    start = torch.randn(4, 12) * 0.1
+    centre = features.mean(0)
+    heads = lars._Heads(start, rates, centre)
+    norm = torch.nn.BatchNorm1d(12, eps=1e-6, affine=False)
+    layers = [torch.nn.Linear(12, 4) for _ in rates]
+    for layer in layers:
+        layer.weight.data.copy_(start)
+        layer.bias.data.zero_()
+    optimiser = Lars(
+        [{"params": [layer.weight], "always_adapt": True} for layer in layers]
+        + [{"params": [layer.bias], "always_adapt": False} for layer in layers],
+        momentum=0.9,
+    )
+    for step in range(30):
+        rows = torch.randperm(90)[:40]
+        rate = 0.1 + 0.05 * step
+        for group, base in zip(optimiser.param_groups, (*rates, lars.BASE_RATE, lars.BASE_RATE), strict=True):
+            group["lr"] = rate * base
+        normed = norm(features[rows])
+        if many_labels:
+            wanted = labels[rows].float()
+            losses = [
+                torch.nn.functional.binary_cross_entropy_with_logits(layer(normed), wanted)
+                for layer in layers
+            ]
+        else:
+            losses = [torch.nn.functional.cross_entropy(layer(normed), labels[rows]) for layer in layers]
+        optimiser.zero_grad()
+        sum(losses).backward()
+        optimiser.step()
+        heads.step(features[rows] - centre, labels[rows], rate)
+    norm.eval()
+    for number, layer in enumerate(layers):
+        torch.testing.assert_close(heads.weights[number], layer.weight.data, rtol=2e-3, atol=1e-4)
+        torch.testing.assert_close(heads.biases[number], layer.bias.data, rtol=2e-3, atol=1e-4)
+        expected = layer(norm(features)).detach()
+        assert np.allclose(heads.scores(features)[number], expected.numpy(), rtol=2e-3, atol=2e-3)
 
 
 def test_lars_tries_the_authors_rate_on_large_sets_and_larger_ones_on_small_sets():
