@@ -10,6 +10,7 @@ from api.rates import RateLimiter
 from core.broker import make_celery
 from core.catalogue import Catalogue, load_catalogue
 from core.database import Database
+from core.direct_uploads import DirectUploads
 from core.settings import Settings
 from core.storage import Storage
 
@@ -21,6 +22,7 @@ class Resources:
     settings: Settings
     database: Database
     storage: Storage
+    direct_uploads: DirectUploads | None
     celery: Celery
     catalogue: Catalogue
     rates: RateLimiter
@@ -28,10 +30,12 @@ class Resources:
     @classmethod
     def open(cls, settings: Settings) -> "Resources":
         """Open everything; nothing is connected before it is used."""
+        storage = Storage.from_settings(settings)
         return cls(
             settings=settings,
             database=Database(settings),
-            storage=Storage.from_settings(settings),
+            storage=storage,
+            direct_uploads=DirectUploads.from_settings(settings, storage),
             celery=make_celery(settings),
             catalogue=load_catalogue(settings.teacher_catalogue),
             rates=RateLimiter(settings),

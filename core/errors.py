@@ -217,6 +217,21 @@ class WrongState(ServiceError):
         super().__init__(f"The {kind} {identifier} is {state}; this needs it to be {needed}.")
 
 
+class NotUploaded(ServiceError):
+    """A part is to be confirmed of which nothing was stored."""
+
+    code = "not_uploaded"
+    status = 409
+    title = "Not uploaded"
+
+    def __init__(self, dataset_id: str, number: int) -> None:
+        self.dataset_id, self.number = dataset_id, number
+        super().__init__(
+            f"Nothing was stored for part {number} of {dataset_id}; PUT its bytes to the URL first, and ask for "
+            "another when that one has expired."
+        )
+
+
 class InUse(ServiceError):
     """Jobs that wait or run need it."""
 

@@ -106,6 +106,28 @@ class DatasetPart(Base):
     created_at: Mapped[datetime] = mapped_column(default=clock.now())
 
 
+class PartUpload(Base):
+    """A URL that was given out for a part that goes straight into the bucket (core/direct_uploads.py).
+
+    It outlives its dataset: whoever has the URL can store the object as long as it is good, and then somebody must know
+    of it.
+    """
+
+    __tablename__ = "part_uploads"
+    __table_args__ = (Index(None, "dataset_id", "number"), Index(None, "owner", "is_confirmed"))
+
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    dataset_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    owner: Mapped[str] = mapped_column(String(OWNER_LENGTH))
+    number: Mapped[int]
+    filename: Mapped[str | None] = mapped_column(String(400))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    is_confirmed: Mapped[bool] = mapped_column(default=False)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now())
+
+
 class Teacher(Timestamped, Base):
     """A checkpoint that a user uploaded."""
 

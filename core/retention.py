@@ -15,11 +15,14 @@ from core.models import AuditEntry, Dataset, DatasetPart, Deletion, Job
 from core.principals import SYSTEM
 from core.queries import audit
 from core.queries.events import append_events
+from core.queries.part_uploads import DIRECT_SUFFIX, overdue
 from core.records import NewEvent
 from core.states import RETRYABLE, DatasetState, EventType
 
 BATCH: Final = 100
 AUDIT_BATCH: Final = 10_000
+UPLOAD_GRACE_SECONDS: Final = clock.SECONDS_A_DAY
+"""An upload that began while its URL was good may take this long."""
 
 
 def expire_uploads(session: Session, idle_days: float) -> list[str]:
@@ -45,6 +48,17 @@ def expire_uploads(session: Session, idle_days: float) -> list[str]:
         hide_dataset(session, dataset)
         audit.record(session, SYSTEM, "dataset.expire", dataset.id, {"owner": dataset.owner})
     return [dataset.id for dataset in datasets]
+
+
+def expire_part_uploads(session: Session, grace_seconds: float = UPLOAD_GRACE_SECONDS) -> int:
+    """Forget URLs that nothing can come by any more, and what came by them and is no part; returns how many."""
+    found = overdue(session, grace_seconds, BATCH)
+    for upload, is_used in found:
+        if not is_used:
+            remove_later(session, [upload.key.removesuffix(DIRECT_SUFFIX)])
+        session.delete(upload)
+    session.flush()
+    return len(found)
 
 
 def expire_checkpoints(session: Session, days: float) -> list[str]:

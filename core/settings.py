@@ -63,6 +63,16 @@ class Settings(BaseSettings):
     s3_secret_access_key: SecretStr | None = Field(None, description="Goes with `s3_access_key_id`.")
     s3_allow_http: bool = Field(False, description="Allow an `http://` endpoint.")
 
+    direct_uploads: bool = Field(
+        False, description="Clients send parts of datasets straight into the bucket, by signed URLs."
+    )
+    s3_public_endpoint: str | None = Field(
+        None, description="Address of the store for those clients; unset: the same as for the service."
+    )
+    upload_url_seconds: Annotated[int, Field(ge=1, le=7 * 86_400)] = Field(
+        3600, description="A signed URL may be used this long; an upload that has begun by then goes on."
+    )
+
     lease_seconds: Seconds = Field(30, description="A worker that is silent for this long loses its job.")
     heartbeat_seconds: Seconds = Field(10, description="How often a worker renews its lease.")
     max_attempts: Count = Field(3, description="A job whose worker died this many times fails.")

@@ -49,6 +49,16 @@ class Part(Answer):
     sha256: str
 
 
+class UploadTarget(Answer):
+    """Where a part is to be sent; `confirm` is the path that is told afterwards, where there is one."""
+
+    direct: bool
+    method: str
+    url: str
+    headers: dict[str, str]
+    confirm: str | None = None
+
+
 class Dataset(Answer):
     """Uploaded images. The counts are known once it is ``ready``."""
 

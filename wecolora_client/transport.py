@@ -18,6 +18,7 @@ T = TypeVar("T")
 _TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
 _BUSY = frozenset({429, 502, 503, 504})
 _LONGEST_WAIT_SECONDS = 60.0
+_LONGEST_DETAIL = 300
 
 
 class Transport:
@@ -36,10 +37,13 @@ class Transport:
         # A service on this machine is not asked through a proxy of the environment.
         proxies = not _is_this_machine(httpx2.URL(self.url).host)
         self._http = httpx2.Client(base_url=self.url, timeout=_TIMEOUT, headers=headers, trust_env=proxies)
+        # Has no key: what a store is sent by a signed URL is nobody else's business.
+        self._store = httpx2.Client(timeout=_TIMEOUT, trust_env=proxies)
 
     def close(self) -> None:
         """Drop the connections."""
         self._http.close()
+        self._store.close()
 
     def call(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
         """One request, tried again until `patience_seconds` are over.
@@ -52,13 +56,17 @@ class Transport:
         """
         if method == "POST":
             arguments["headers"] = {"Idempotency-Key": str(uuid.uuid4()), **arguments.get("headers", {})}
+        return self.retry(lambda: self.once(method, path, **arguments))
 
-        def once() -> httpx2.Response:
-            response = self._http.request(method, path, **arguments)
-            raise_for_problem(response)
-            return response
+    def once(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
+        """One request, not tried again.
 
-        return self.retry(once)
+        Raises:
+            ServiceError: the service refuses it.
+        """
+        response = self._http.request(method, path, **arguments)
+        raise_for_problem(response)
+        return response
 
     def retry(self, action: Callable[[], T]) -> T:
         """Do something until it works, the service refuses it, or patience ends.
@@ -87,13 +95,22 @@ class Transport:
         raise AssertionError("the last attempt returns or raises")
 
     @contextmanager
-    def stream(self, method: str, path: str, **arguments: Any) -> Iterator[httpx2.Response]:
+    def stream(
+        self, method: str, path: str, *, to_store: bool = False, **arguments: Any
+    ) -> Iterator[httpx2.Response]:
         """An answer that is read as it arrives; not tried again.
 
+        Args:
+            method: of the request.
+            path: at the service; or the whole URL at a store.
+            to_store: whether it goes to a store, without the service's key.
+            **arguments: of the request.
+
         Raises:
-            ServiceError: the service refuses it.
+            ServiceError: the service, or the store, refuses it.
         """
-        with self._http.stream(method, path, **arguments) as response:
+        http = self._store if to_store else self._http
+        with http.stream(method, path, **arguments) as response:
             raise_for_problem(response)
             yield response
 
@@ -109,8 +126,9 @@ def raise_for_problem(response: httpx2.Response) -> None:
     response.read()
     try:
         problem = Problem.model_validate_json(response.content)
-    except ValidationError:  # from a proxy in between, say
-        problem = Problem(status=response.status_code, title=response.reason_phrase)
+    except ValidationError:  # from a store, or a proxy in between
+        detail = f"{response.url.host} answered {response.status_code}: {response.text[:_LONGEST_DETAIL]}"
+        problem = Problem(status=response.status_code, title=response.reason_phrase, detail=detail)
     seconds = response.headers.get("retry-after", "")
     raise ServiceError(problem, float(seconds) if seconds.isdecimal() else None)
 

@@ -6,12 +6,16 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from urllib.parse import quote
 
-from wecolora_client.models import Part
+from wecolora_client.errors import ServiceError
+from wecolora_client.models import Part, UploadTarget
 from wecolora_client.packing import Content, PartPlan
 from wecolora_client.transport import Transport
 
 _CHUNK_BYTES = 256 * 1024
+_UNKNOWN_PATH = frozenset({404, 405})
+"""What a service says that knows nothing of direct uploads."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Upload:
         self._sent = dict.fromkeys((plan.number for plan in plans), 0)
         self._progress = UploadProgress(0, len(plans), 0, sum(plan.size_bytes for plan in plans))
         self._stopped = threading.Event()
+        self._may_be_direct = True
 
     def send(self, arrived: Mapping[int, Part], parallel: int) -> list[dict[str, object]]:
         """Send what the service lacks.
@@ -97,17 +102,35 @@ class Upload:
 
     def _put(self, plan: PartPlan, content: Content, size_bytes: int, digest: bytes) -> None:
         self._check_stopped()
+        target = self._target(plan, size_bytes, digest)
         content.seek(0)
-        path = f"/datasets/{self._dataset_id}/parts/{plan.number}"
-        headers = {
-            "Content-Length": str(size_bytes),
-            "Content-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:",
-        }
+        headers = {**target.headers, "Content-Length": str(size_bytes)}
         body = self._read(plan, content)
         with self._transport.stream(
-            "PUT", path, params={"filename": plan.filename}, headers=headers, content=body
+            target.method, target.url, to_store=target.direct, headers=headers, content=body
         ) as response:
             response.read()
+        if target.confirm is not None:
+            self._transport.once("POST", target.confirm, json={"sha256": digest.hex()})
+
+    def _target(self, plan: PartPlan, size_bytes: int, digest: bytes) -> UploadTarget:
+        """Where the part goes: asked anew for every try, until the service says that all parts go to itself."""
+        path = f"/datasets/{self._dataset_id}/parts/{plan.number}"
+        if self._may_be_direct:
+            announced = {"filename": plan.filename, "size_bytes": size_bytes, "sha256": digest.hex()}
+            try:
+                answer = self._transport.once("POST", f"{path}/upload-url", json=announced)
+            except ServiceError as error:
+                if error.problem.status not in _UNKNOWN_PATH:
+                    raise
+                self._may_be_direct = False
+            else:
+                target = UploadTarget.model_validate_json(answer.content)
+                self._may_be_direct = target.direct
+                return target
+        url = f"{path}?filename={quote(plan.filename, safe='')}"
+        headers = {"Content-Digest": f"sha-256=:{base64.b64encode(digest).decode()}:"}
+        return UploadTarget(direct=False, method="PUT", url=url, headers=headers)
 
     def _read(self, plan: PartPlan, content: Content) -> Iterator[bytes]:
         while chunk := content.read(_CHUNK_BYTES):

@@ -21,6 +21,16 @@ class UploadError(WorkerError):
     code = "upload_refused"
 
 
+class PartDamaged(UploadError):
+    """What lies in the store is not the part that was announced."""
+
+    code = "part_damaged"
+
+    def __init__(self, filename: str, sha256: str) -> None:
+        super().__init__(f"{filename} is not what was announced (sha256 {sha256}); upload it again.")
+        self.filename, self.sha256 = filename, sha256
+
+
 class ArchiveUnsafe(UploadError):
     """An archive holds an entry that would leave its folder or that is no plain file."""
 

@@ -28,6 +28,7 @@ def sweep(runtime: Runtime, stop: threading.Event | None = None) -> int:
     settings, database = runtime.settings, runtime.database
     with database.write() as session:
         uploads = retention.expire_uploads(session, settings.upload_idle_days)
+        direct = retention.expire_part_uploads(session)
     with database.write() as session:
         checkpoints = retention.expire_checkpoints(session, settings.checkpoint_days)
     with database.write() as session:
@@ -43,7 +44,7 @@ def sweep(runtime: Runtime, stop: threading.Event | None = None) -> int:
     removed = remove_objects(runtime, stop)
     with database.write() as session:
         rows = retention.remove_rows(session, settings.quota_period_days)
-    return len(uploads) + len(checkpoints) + entries + removed + rows
+    return len(uploads) + direct + len(checkpoints) + entries + removed + rows
 
 
 def remove_objects(runtime: Runtime, stop: threading.Event | None = None) -> int:

@@ -30,6 +30,11 @@ def parse_content_digest(header: str | None) -> str | None:
     return digest.hex()
 
 
+def content_digest(sha256: str) -> str:
+    """The header that announces a hash."""
+    return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
+
+
 def check_digest(announced: str | None, received: str) -> None:
     """Compare.
 

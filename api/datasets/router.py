@@ -8,15 +8,18 @@ from fastapi.responses import StreamingResponse
 
 from api.access import Filtered, Reader, Writer
 from api.conditional import PRIVATE, names_etag
-from api.datasets import service, uploads
+from api.datasets import direct, service, uploads
 from api.datasets.schemas import (
     HIGHEST_PART,
     DatasetComplete,
     DatasetCreate,
     DatasetList,
     DatasetOut,
+    PartAnnounced,
+    PartConfirm,
     PartList,
     PartOut,
+    UploadTarget,
 )
 from api.idempotency import OnceDep
 from api.paging import PageDep, link_next
@@ -132,6 +135,35 @@ async def put_part(
 ) -> PartOut:
     """Upload one part; the same number again replaces it."""
     part, is_new = await uploads.receive_part(resources, principal, upload, content_digest, request.stream())
+    response.status_code = 201 if is_new else 200
+    return part
+
+
+@router.post("/{dataset_id}/parts/{number}/upload-url")
+def announce_part(
+    dataset_id: str, number: PartNumber, body: PartAnnounced, resources: ResourcesDep, principal: Writer
+) -> UploadTarget:
+    """Where to send a part: a signed URL of the store, or this API."""
+    return direct.give_target(resources, principal, dataset_id, number, body)
+
+
+@router.post(
+    "/{dataset_id}/parts/{number}/confirm",
+    responses={
+        201: {"model": PartOut, "description": "The part is new."},
+        200: {"description": "The part was there."},
+    },
+)
+def confirm_part(
+    dataset_id: str,
+    number: PartNumber,
+    body: PartConfirm,
+    response: Response,
+    resources: ResourcesDep,
+    principal: Writer,
+) -> PartOut:
+    """Make what was stored by a signed URL a part; again: the same answer."""
+    part, is_new = direct.confirm(resources, principal, dataset_id, number, body.sha256)
     response.status_code = 201 if is_new else 200
     return part
 

@@ -1,7 +1,7 @@
 """Bodies of the dataset endpoints."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -39,6 +39,41 @@ class DatasetComplete(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     parts: list[PartDigest] | None = Field(None, min_length=1, max_length=HIGHEST_PART)
+
+
+class PartAnnounced(BaseModel):
+    """A part that is about to be uploaded."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    filename: Annotated[str, StringConstraints(max_length=400, pattern=r"^[^\x00-\x1f]*$")] | None = Field(
+        None, examples=["photos.zip"]
+    )
+    size_bytes: int = Field(ge=1, le=2**53, examples=[5])
+    sha256: Sha256 = Field(examples=["2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"])
+
+
+class PartConfirm(BaseModel):
+    """A part that was stored by its URL."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sha256: Sha256 = Field(description="As it was announced.")
+
+
+class UploadTarget(BaseModel):
+    """Where a part is to be sent: the same request for every store, and one more after a direct one."""
+
+    direct: bool = Field(
+        description="Whether it goes straight to the store: without the API's key, and confirmed afterwards."
+    )
+    method: Literal["PUT"] = "PUT"
+    url: str = Field(description="Of the store; or a path of this API.")
+    headers: dict[str, str] = Field(description="To be sent as they are, besides `Content-Length`.")
+    expires_at: datetime | None = Field(description="null: it does not.")
+    confirm: str | None = Field(
+        description="Path to POST `{sha256}` to once the store has taken it; null: none."
+    )
 
 
 class PartOut(BaseModel):

@@ -49,7 +49,7 @@ def record_part(
     require_uploading(queries.lock_dataset(session, dataset_id, principal))
     before = queries.get_part(session, dataset_id, number)
     if before is not None and before.sha256 == stored.sha256:
-        return before, stored.key, False
+        return before, stored.key if stored.key != before.key else None, False
     part = DatasetPart(
         dataset_id=dataset_id,
         number=number,

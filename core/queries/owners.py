@@ -11,6 +11,7 @@ from core.errors import NotFound
 from core.models import Dataset, DatasetPart, Job, Owner, Teacher, Webhook
 from core.queries.jobs import devices_of
 from core.queries.paging import Page, fetch_page
+from core.queries.part_uploads import reserved_bytes
 from core.states import JobState
 
 
@@ -56,7 +57,7 @@ class Usage:
     """What an owner has.
 
     Attributes:
-        bytes: of the uploaded parts of datasets and of the uploaded teachers.
+        bytes: of the uploaded parts of datasets, of parts whose URL was given out, and of the uploaded teachers.
         images: in datasets that are ready.
         running_jobs: that workers hold.
         queued_jobs: that wait.
@@ -89,14 +90,15 @@ def usage_of(session: Session, owner: str, period_days: int) -> Usage:
 
 
 def bytes_of(session: Session, owner: str) -> int:
-    """Bytes that the owner has uploaded and that are kept."""
+    """Bytes that the owner has uploaded and that are kept, and those that URLs allow to be stored."""
     parts = (
         select(func.sum(DatasetPart.size_bytes))
         .join(Dataset, Dataset.id == DatasetPart.dataset_id)
         .where(Dataset.owner == owner)
     )
     teachers = select(func.sum(Teacher.size_bytes)).where(Teacher.owner == owner)
-    return sum(int(session.scalar(statement) or 0) for statement in (parts, teachers))
+    kept = sum(int(session.scalar(statement) or 0) for statement in (parts, teachers))
+    return kept + reserved_bytes(session, owner)
 
 
 def images_of(session: Session, owner: str) -> int:

@@ -13,7 +13,7 @@ from core.settings import Settings
 from core.storage import Storage
 from worker.cache import Cache
 from worker.child import ROOT
-from worker.errors import LabelsMissing, StoredObjectDamaged
+from worker.errors import LabelsMissing, PartDamaged, StoredObjectDamaged
 from worker.fetch import fetch_checkpoint, fetch_images, fetch_probe, fetch_teacher
 from worker.ingester import run
 from worker.protocol import CheckpointRef, DatasetRef, IngestSpec, PartRef
@@ -53,6 +53,28 @@ def stored_dataset(storage: Storage, tmp_path: Path, *paths: str) -> DatasetRef:
         max_bytes=1 << 20,
     )
     return DatasetRef(id="ds_1", report_key=run(spec, storage).result["report_key"])
+
+
+def test_a_part_that_is_not_what_was_announced_fails_the_dataset_by_its_name(
+    storage: Storage, tmp_path: Path
+) -> None:
+    part = storage.put_bytes("datasets/ds_1/parts/1", b"announced")
+    storage.put_bytes(part.key, b"something else")
+    spec = IngestSpec(
+        dataset_id="ds_1",
+        attempt=1,
+        parts=[PartRef(key=part.key, filename="photos.zip", sha256=part.sha256)],
+        scratch=tmp_path / "scratch",
+        max_images=100,
+        max_pixels=1000,
+        max_bytes=1 << 20,
+    )
+    with pytest.raises(
+        PartDamaged, match=r"photos\.zip is not what was announced .* upload it again"
+    ) as refused:
+        run(spec, storage)
+    assert (refused.value.code, refused.value.retryable) == ("part_damaged", False)
+    assert storage.list_keys("datasets/ds_1/ingest") == []
 
 
 def shades(folder: Path) -> list[int]:

@@ -152,6 +152,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/datasets/{dataset_id}/parts/{number}/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm Part
+         * @description Make what was stored by a signed URL a part; again: the same answer.
+         */
+        post: operations["confirm_part"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/datasets/{dataset_id}/parts/{number}/upload-url": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Announce Part
+         * @description Where to send a part: a signed URL of the store, or this API.
+         */
+        post: operations["announce_part"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/datasets/{dataset_id}/report": {
         parameters: {
             query?: never;
@@ -1378,6 +1418,38 @@ export interface components {
             usage: components["schemas"]["UsageOut"];
         };
         /**
+         * PartAnnounced
+         * @description A part that is about to be uploaded.
+         */
+        PartAnnounced: {
+            /**
+             * Filename
+             * @example photos.zip
+             */
+            filename?: string | null;
+            /**
+             * Sha256
+             * @example 2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824
+             */
+            sha256: string;
+            /**
+             * Size Bytes
+             * @example 5
+             */
+            size_bytes: number;
+        };
+        /**
+         * PartConfirm
+         * @description A part that was stored by its URL.
+         */
+        PartConfirm: {
+            /**
+             * Sha256
+             * @description As it was announced.
+             */
+            sha256: string;
+        };
+        /**
          * PartDigest
          * @description A part that the client believes it uploaded.
          */
@@ -1669,6 +1741,45 @@ export interface components {
             size_bytes?: number | null;
             /** Std */
             std?: number[] | null;
+        };
+        /**
+         * UploadTarget
+         * @description Where a part is to be sent: the same request for every store, and one more after a direct one.
+         */
+        UploadTarget: {
+            /**
+             * Confirm
+             * @description Path to POST `{sha256}` to once the store has taken it; null: none.
+             */
+            confirm: string | null;
+            /**
+             * Direct
+             * @description Whether it goes straight to the store: without the API's key, and confirmed afterwards.
+             */
+            direct: boolean;
+            /**
+             * Expires At
+             * @description null: it does not.
+             */
+            expires_at: string | null;
+            /**
+             * Headers
+             * @description To be sent as they are, besides `Content-Length`.
+             */
+            headers: {
+                [key: string]: string;
+            };
+            /**
+             * Method
+             * @default PUT
+             * @constant
+             */
+            method: "PUT";
+            /**
+             * Url
+             * @description Of the store; or a path of this API.
+             */
+            url: string;
         };
         /**
          * UsageOut
@@ -2207,6 +2318,87 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PartOut"];
+                };
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    confirm_part: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PartConfirm"];
+            };
+        };
+        responses: {
+            /** @description The part was there. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PartOut"];
+                };
+            };
+            /** @description The part is new. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PartOut"];
+                };
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    announce_part: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PartAnnounced"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadTarget"];
                 };
             };
             /** @description What went wrong and what to do about it. */
