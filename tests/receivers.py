@@ -1,6 +1,8 @@
 """A real HTTP server that takes webhooks, for tests."""
 
 import contextlib
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -48,7 +50,7 @@ class Receiver:
 
 
 @contextlib.contextmanager
-def run_receiver(*answers: Answer) -> Iterator[Receiver]:
+def run_receiver(*answers: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     """A receiver on a socket of its own."""
     receiver = Receiver(*answers)
 
@@ -69,6 +71,8 @@ def run_receiver(*answers: Answer) -> Iterator[Receiver]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     receiver.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -79,3 +83,32 @@ def run_receiver(*answers: Answer) -> Iterator[Receiver]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextlib.contextmanager
+def run_talker(first: bytes, then: bytes) -> Iterator[int]:
+    """A server that speaks without listening: `first` at once, and `then` again and again; yields its port."""
+    stopped = threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(first)
+            while then and not stopped.wait(0.1):
+                connection.sendall(then)
+            stopped.wait(30)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    threading.Thread(target=talk, args=(connection,), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            stopped.set()
+            listener.shutdown(socket.SHUT_RDWR)

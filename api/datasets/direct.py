@@ -60,7 +60,9 @@ def give_target(
             **announced.model_dump(),
         )
         upload, is_new = part_uploads.reserve(session, wanted, settings.upload_url_seconds)
-        if is_new:
+        there = queries.get_part(session, dataset_id, number)
+        # Sent again because no answer came, a part needs no more room than it has.
+        if is_new and (there is None or there.sha256 != announced.sha256):
             check_bytes(session, settings, dataset.owner, 0)
         key, expires_at = upload.key, upload.expires_at
     signed = resources.direct_uploads.sign(

@@ -1,6 +1,7 @@
 """Endpoints of webhooks."""
 
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from api.access import InSight, Reader, Writer
 from api.paging import PageDep, link_next
@@ -22,11 +23,13 @@ router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 
 
 @router.post("", status_code=201)
-def create_webhook(
+async def create_webhook(
     body: WebhookCreate, response: Response, resources: ResourcesDep, principal: Writer
 ) -> WebhookWithSecret:
     """Register an endpoint; the answer is the only one that shows its secret."""
-    webhook = service.create(resources, principal, body)
+    await run_in_threadpool(service.refuse_early, resources, principal)
+    await service.check_url(resources, body.url)
+    webhook = await run_in_threadpool(service.create, resources, principal, body)
     response.headers["Location"] = webhook.links["self"]
     response.headers["Cache-Control"] = "no-store"
     return webhook
@@ -47,16 +50,18 @@ def list_webhooks(
 @router.get("/{webhook_id}")
 def get_webhook(webhook_id: str, resources: ResourcesDep, principal: Reader) -> WebhookOut:
     """One endpoint."""
-    with resources.database.read() as session:
-        return WebhookOut.of(queries.get_webhook(session, webhook_id, principal))
+    return service.find(resources, principal, webhook_id)
 
 
 @router.patch("/{webhook_id}")
-def change_webhook(
+async def change_webhook(
     webhook_id: str, body: WebhookChange, resources: ResourcesDep, principal: Writer
 ) -> WebhookOut:
     """Change an endpoint; `active: true` sends what has waited meanwhile."""
-    return service.change(resources, principal, webhook_id, body)
+    if "url" in body.model_fields_set:
+        await run_in_threadpool(service.find, resources, principal, webhook_id)
+        await service.check_url(resources, body.url)
+    return await run_in_threadpool(service.change, resources, principal, webhook_id, body)
 
 
 @router.delete("/{webhook_id}", status_code=204)

@@ -1,12 +1,15 @@
-"""The rules of webhooks. A URL is checked outside of transactions: looking up a name takes time."""
+"""The rules of webhooks."""
 
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
+import anyio
+import anyio.to_thread
 from sqlalchemy.orm import Session
 
 from api.resources import Resources
 from api.webhooks.schemas import DeliveryOut, WebhookChange, WebhookCreate, WebhookOut, WebhookWithSecret
-from core.errors import WrongState
+from core.errors import FieldProblem, InvalidFields, WrongState
 from core.models import Webhook
 from core.principals import Principal
 from core.queries import audit
@@ -15,17 +18,47 @@ from core.quotas import check_webhooks
 from core.webhooks.egress import Egress
 from core.webhooks.events import WebhookEventType
 
+LOOK_UP_SECONDS: Final = 10.0
+MOST_LOOK_UPS: Final = 8
 
-def create(resources: Resources, principal: Principal, wanted: WebhookCreate) -> WebhookWithSecret:
-    """Register an endpoint.
+# Threads of their own: names that hang hold up nobody but those who give them.
+_look_ups = anyio.CapacityLimiter(MOST_LOOK_UPS)
+
+
+async def check_url(resources: Resources, url: str) -> None:
+    """Refuse a URL that cannot be sent to; outside of any transaction, since looking up a name takes time.
 
     Raises:
-        InvalidFields: its URL cannot be sent to.
+        InvalidFields: says why.
+    """
+    check = partial(Egress.from_settings(resources.settings).check_url, url)
+    try:
+        with anyio.fail_after(LOOK_UP_SECONDS):
+            await anyio.to_thread.run_sync(check, abandon_on_cancel=True, limiter=_look_ups)
+    except TimeoutError as error:
+        problem = FieldProblem(
+            "url", f"its name was not resolved within {LOOK_UP_SECONDS:g} seconds", input=url
+        )
+        raise InvalidFields(problem) from error
+
+
+def refuse_early(resources: Resources, principal: Principal) -> None:
+    """Refuse what `create` would refuse, before a name is looked up for it.
+
+    Raises:
         QuotaExceeded: the owner has as many as may be.
     """
     with resources.database.read() as session:
         check_webhooks(session, resources.settings, principal.owner)
-    url = Egress.from_settings(resources.settings).check_url(wanted.url)
+
+
+def create(resources: Resources, principal: Principal, wanted: WebhookCreate) -> WebhookWithSecret:
+    """Register an endpoint, whose URL was checked.
+
+    Raises:
+        QuotaExceeded: the owner has as many as may be.
+    """
+    url = wanted.url
     events = _in_order(wanted.events or [*WebhookEventType])
     with resources.database.write() as session:
         check_webhooks(session, resources.settings, principal.owner)
@@ -35,24 +68,29 @@ def create(resources: Resources, principal: Principal, wanted: WebhookCreate) ->
 
 
 def change(resources: Resources, principal: Principal, webhook_id: str, wanted: WebhookChange) -> WebhookOut:
-    """Change what the request names.
+    """Change what the request names; a new URL was checked.
 
     Raises:
         NotFound: there is no such endpoint in sight.
-        InvalidFields: its new URL cannot be sent to.
     """
     changes: dict[str, Any] = wanted.model_dump(include=wanted.model_fields_set)
     if "events" in changes:
         changes["events"] = _in_order(wanted.events)
-    if "url" in changes:
-        with resources.database.read() as session:
-            queries.get_webhook(session, webhook_id, principal)
-        Egress.from_settings(resources.settings).check_url(wanted.url)
     with resources.database.write() as session:
         webhook = queries.get_webhook(session, webhook_id, principal, locked=True)
         queries.change_webhook(session, webhook, changes)
         audit.record(session, principal, "webhook.update", webhook_id, changes)
         return WebhookOut.of(webhook)
+
+
+def find(resources: Resources, principal: Principal, webhook_id: str) -> WebhookOut:
+    """One endpoint.
+
+    Raises:
+        NotFound: there is none in sight.
+    """
+    with resources.database.read() as session:
+        return WebhookOut.of(queries.get_webhook(session, webhook_id, principal))
 
 
 def rotate(resources: Resources, principal: Principal, webhook_id: str) -> WebhookWithSecret:

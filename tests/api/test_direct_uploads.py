@@ -222,6 +222,16 @@ def test_quota_and_largest_upload_hold_before_a_url_is_given_out(make_settings, 
         assert used_bytes(api.client) == 60
 
 
+def test_a_part_that_is_sent_again_since_no_answer_came_needs_no_further_room(make_settings, store_settings):
+    with run_api(make_settings(**store_settings, quota_bytes=len(BODY))) as api:
+        dataset_id = new_dataset(api.client)
+        for status in (201, 200):
+            assert put(announce(api.client, dataset_id).json()).status_code == 200
+            assert confirm(api.client, dataset_id).status_code == status
+        assert len(objects(api, dataset_id)) == 1
+        assert used_bytes(api.client) == len(BODY)
+
+
 def test_another_owners_dataset_gets_no_url(make_settings, store_settings):
     with run_api(make_settings(**store_settings, auth="keys")) as api:
         mine, theirs = as_owner(api, "mine"), as_owner(api, "theirs")

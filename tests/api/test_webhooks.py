@@ -1,8 +1,14 @@
 """Webhooks as an owner sees them; the sending is in tests/worker/test_webhooks.py."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2
 import pytest
 from sqlalchemy import select
 
+from api.webhooks import service
 from core.models import AuditEntry, WebhookDelivery
 from core.principals import Scope
 from core.webhooks import egress
@@ -100,6 +106,24 @@ def test_an_address_inside_is_refused_at_registration_and_at_a_change(api, monke
         assert "WECOLORA_WEBHOOK_ALLOW" in refused.json()["detail"]
         assert "10.0.0.7" not in refused.text
     assert api.client.get(f"/webhooks/{made['id']}").json()["url"] == URL
+
+
+def test_names_that_hang_hold_up_nobody_else(api, monkeypatch):
+    waiting = threading.Event()
+    monkeypatch.setattr(egress, "look_up", lambda host, port: waiting.wait(30) and ["93.184.216.34"])
+    monkeypatch.setattr(service, "LOOK_UP_SECONDS", 1.0)
+    with ThreadPoolExecutor(60) as pool:
+        asked = [
+            pool.submit(httpx2.post, f"{api.url}/webhooks", json={"url": URL}, timeout=20) for _ in range(60)
+        ]
+        time.sleep(0.3)
+        began = time.monotonic()
+        assert api.client.get("/jobs").status_code == 200
+        assert time.monotonic() - began < 1
+        answers = [each.result() for each in asked]
+    waiting.set()
+    assert {answer.status_code for answer in answers} == {422}
+    assert "not resolved within" in answers[0].json()["detail"]
 
 
 def test_another_owners_endpoint_looks_like_none(make_settings):

@@ -11,6 +11,7 @@ from core.leases import IngestResult, JobError
 from core.models import Job, Webhook, WebhookDelivery, WebhookEvent
 from core.principals import LOCAL_OWNER, SYSTEM
 from core.queries.jobs import lock_job, request_cancel, requeue
+from core.queries.numbers import count_numbers
 from core.queries.owners import ensure_owner
 from core.queries.webhooks import add_webhook, change_webhook, get_webhook
 from core.settings import Settings
@@ -212,3 +213,23 @@ def test_old_events_go_with_their_deliveries(database):
         0,
         1,
     )
+
+
+def test_the_numbers_of_the_metrics_are_the_rows(database):
+    for _ in range(2):
+        register(database)
+    off, broken = register(database), register(database)
+    job = add_job(database)
+    do(database, lambda s: request_cancel(s, job, SYSTEM))
+    do(database, spread_events)
+    do(database, lambda s: change_webhook(s, get_webhook(s, off, SYSTEM), {"active": False}))
+    values = {"active": False, "disabled_reason": "It answered 410 Gone."}
+    do(database, lambda s: s.execute(update(Webhook).where(Webhook.id == broken).values(**values)))
+    do(database, lambda s: s.execute(update(WebhookDelivery).values(next_attempt_at=clock.now_plus(-100))))
+    (sending, _) = do(database, lambda s: claim_due(s, 30, 5))
+    do(database, lambda s: finish(s, Settings(), sending, Outcome(200, None, 0.1)))
+    with database.read() as session:
+        numbers = count_numbers(session)
+    assert numbers.webhooks == {"active": 2, "inactive": 1, "disabled": 1}
+    assert numbers.deliveries == {"pending": 3, "delivered": 1, "failed": 0}
+    assert 99 < numbers.oldest_due_delivery_seconds < 160

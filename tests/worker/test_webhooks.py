@@ -3,14 +3,17 @@
 import contextlib
 import json
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import trustme
 from sqlalchemy import select, update
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
@@ -26,7 +29,7 @@ from core.webhooks import egress
 from core.webhooks.deliveries import Outcome, claim_due, finish
 from core.webhooks.events import WebhookEventType
 from tests.core.rows import add_job, get
-from tests.receivers import Answer, Received, Receiver, run_receiver
+from tests.receivers import Answer, Received, Receiver, run_receiver, run_talker
 from tests.servers import wait_until
 from worker.child import ROOT
 from worker.runtime import Runtime
@@ -274,6 +277,74 @@ def test_no_proxy_of_the_environment_is_used(sender: Runtime, monkeypatch: pytes
         with sending(sender):
             wait_for_state(sender, DeliveryState.DELIVERED)
     assert (len(proxy.received), len(receiver.received)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("certified", "trusted", "error"),
+    [
+        ("hooks.lab", True, None),
+        ("other.lab", True, "certificate verify failed"),
+        ("hooks.lab", False, "certificate verify failed"),
+    ],
+)
+def test_over_tls_the_certificate_must_be_the_names_although_the_connection_goes_to_an_address(
+    sender: Runtime,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    certified: str,
+    trusted: bool,
+    error: str | None,
+) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(certified).configure_cert(context)
+    (authority if trusted else trustme.CA()).cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    monkeypatch.setattr(egress, "look_up", lambda host, port: ["127.0.0.1"])
+    with run_receiver(tls=context) as receiver:
+        ask_for_test(sender, register(sender, f"https://hooks.lab:{receiver.port}/"))
+        with sending(sender, webhook_retry_seconds=()):
+            delivery = wait_for_state(sender, DeliveryState.FAILED if error else DeliveryState.DELIVERED)
+        assert len(receiver.received) == (0 if error else 1)
+    assert (error or "") in (delivery.attempts[0]["error"] or "")
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "taken"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"x-drip: 1\r\n", False),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n", b"x" * 1000, True),
+        (b"nonsense\r\n\r\n", b"", False),
+        (b"HTTP/1.1 200 OK\r\nx-long: " + b"x" * 200_000, b"", False),
+    ],
+)
+def test_an_endpoint_that_drips_or_floods_or_talks_nonsense_gets_no_more_than_its_time(
+    sender: Runtime, first: bytes, then: bytes, taken: bool
+) -> None:
+    with run_talker(first, then) as port:
+        ask_for_test(sender, register(sender, f"http://127.0.0.1:{port}/"))
+        began = time.monotonic()
+        with sending(sender, webhook_retry_seconds=()):
+            delivery = wait_for_state(sender, DeliveryState.DELIVERED if taken else DeliveryState.FAILED)
+        assert time.monotonic() - began < 4
+    assert delivery.attempts[0]["seconds"] < 1.5
+    assert (delivery.attempts[0]["error"] is None) is taken
+
+
+def test_a_dispatcher_that_is_told_to_stop_does_not_wait_for_an_endpoint_that_hangs(sender: Runtime) -> None:
+    with run_receiver(Answer(hangs=True)) as receiver:
+        ask_for_test(sender, register(sender, receiver.url))
+        stop = threading.Event()
+        patient = replace(
+            sender, settings=sender.settings.model_copy(update={"webhook_timeout_seconds": 30.0})
+        )
+        thread = threading.Thread(target=deliver_until_stopped, args=(patient, stop))
+        thread.start()
+        wait_until(lambda: receiver.received, seconds=10)
+        stop.set()
+        thread.join(5)
+        assert not thread.is_alive()
+    assert delivery_of(sender).state is DeliveryState.PENDING
 
 
 def test_during_a_rotation_the_old_and_the_new_secret_verify_and_afterwards_only_the_new(
