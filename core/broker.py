@@ -85,6 +85,8 @@ def _broker(settings: Settings) -> tuple[str, dict[str, Any]]:
         options = {
             "visibility_timeout": settings.broker_visibility_timeout_seconds,
             "socket_connect_timeout": CONNECT_SECONDS,
+            # Longer than a worker's wait for a message; a server that hangs must not hang those who send.
+            "socket_timeout": CONNECT_SECONDS,
             "socket_keepalive": True,
         }
     return settings.broker_url, options

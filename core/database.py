@@ -16,7 +16,17 @@ from core.settings import Settings
 SQLITE_BUSY_TIMEOUT_MS = 15_000
 SQLITE_SWITCH_ATTEMPTS = 50
 SQLITE_SWITCH_PAUSE_SECONDS = 0.1
+SERVER_CONNECTIONS = 20
+"""That a process has open at most to a Postgres server; half of them stay open."""
 WRITES = "wecolora_writes"
+# Of libpq: a server whose machine or network is gone is noticed within a lease or two, and not after hours.
+_NOTICE_SILENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
 
 
 def database_url(settings: Settings) -> str:
@@ -60,7 +70,14 @@ class Database:
 
 
 def _server_engine(url: URL) -> Engine:
-    return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=10, pool_timeout=10)
+    return create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=SERVER_CONNECTIONS // 2,
+        max_overflow=SERVER_CONNECTIONS // 2,
+        pool_timeout=10,
+        connect_args=_NOTICE_SILENCE,
+    )
 
 
 def _sqlite_engine(url: URL) -> Engine:

@@ -168,8 +168,11 @@ class Storage:
                 continue
 
     def delete_prefix(self, prefix: str) -> None:
-        """Remove every object below a prefix."""
-        self.delete(self.list_keys(prefix))
+        """Remove every object below a prefix, or the one of that very name."""
+        keys = self.list_keys(prefix)
+        if not keys and self.exists(prefix):
+            keys = [prefix]
+        self.delete(keys)
 
     def sign(self, method: Literal["GET", "PUT"], key: str, expires: timedelta) -> str | None:
         """A URL for a direct transfer, or None where the store has no such thing (a local folder)."""

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import redis
@@ -18,19 +19,41 @@ from tests.servers import free_port, wait_until
 ACCESS_KEY, SECRET_KEY, BUCKET = "test-access", "a-secret-of-the-tests", "wecolora"
 
 
+class Redis:
+    """A Valkey server (Redis protocol), to stop and start again; it keeps nothing unless options say so."""
+
+    def __init__(self, *options: str, password: str = "") -> None:
+        self.port = free_port()
+        self.url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
+        self._command = [
+            str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly",
+            "no", *(["--requirepass", password] if password else []), *options,
+        ]  # fmt: skip
+        self.start()
+
+    def start(self) -> None:
+        self._running = contextlib.ExitStack()
+        self._running.enter_context(_process(self._command, Path(tempfile.gettempdir())))
+        with redis.Redis.from_url(self.url) as client:
+            wait_until(lambda: _pings(client))
+
+    def stop(self) -> None:
+        self._running.close()
+
+    def run(self, *command: str) -> Any:
+        """One command of its administrator."""
+        with redis.Redis.from_url(self.url) as client:
+            return client.execute_command(*command)
+
+
 @contextlib.contextmanager
 def run_redis(*options: str, password: str = "") -> Iterator[str]:
-    """A Valkey server (Redis protocol) that keeps nothing unless options say so; yields its URL."""
-    port = free_port()
-    command = [
-        str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-        *(["--requirepass", password] if password else []), *options,
-    ]  # fmt: skip
-    with _process(command, Path(tempfile.gettempdir())):
-        url = f"redis://{f':{password}@' if password else ''}127.0.0.1:{port}/0"
-        with redis.Redis.from_url(url) as client:
-            wait_until(lambda: _pings(client))
-        yield url
+    """A Redis server; yields its URL."""
+    server = Redis(*options, password=password)
+    try:
+        yield server.url
+    finally:
+        server.stop()
 
 
 class ObjectStore:

@@ -119,6 +119,23 @@ class Postgres:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **self._user)
         wait_until(lambda: _answers(self.port), pause=0.05)
 
+    @contextlib.contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Inside, none of its processes gets any time."""
+        group = [
+            int(child.name)
+            for child in Path("/proc").iterdir()
+            if child.name.isdecimal() and _parent(child) == self._process.pid
+        ]
+        for pid in (self._process.pid, *group):
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in (self._process.pid, *group):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def stop(self) -> None:
         # SIGINT: do not wait for clients to leave.
         self._process.send_signal(signal.SIGINT)
@@ -137,6 +154,12 @@ def run_postgres() -> Iterator[Postgres]:
             server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _parent(process: Path) -> int | None:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    return None
 
 
 def _answers(port: int) -> bool:

@@ -6,7 +6,6 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from core import leases
-from core.errors import StorageUnavailable
 from core.leases import Claim, IngestResult, JobError
 from core.principals import SYSTEM
 from core.queries.datasets import get_dataset, list_parts
@@ -75,7 +74,6 @@ class IngestWork:
     def fail(self, error: JobError) -> None:
         """The dataset cannot be used."""
         self._runtime.write(lambda s: leases.fail_dataset(s, self._claim, error))
-        self.abandon()
 
     def cancel(self) -> None:
         """Nobody can ask for this: a dataset has no cancel."""
@@ -88,11 +86,7 @@ class IngestWork:
             lambda s: leases.release_dataset(s, self._claim, reason, charge_attempt, max_attempts=most)
         )
         log.warning("dataset %s is %s: %s", self._claim.id, state.value, reason)
-        self.abandon()
 
     def abandon(self) -> None:
-        """Drop what this attempt has stored."""
-        try:
-            self._runtime.storage.delete_prefix(f"datasets/{self._claim.id}/ingest/{self._claim.attempt}")
-        except StorageUnavailable as error:
-            log.warning("left objects of dataset %s behind: %s", self._claim.id, error)
+        """Clean up after an attempt that lost its lease."""
+        self._runtime.write(lambda s: leases.discard_ingest(s, self._claim))

@@ -7,6 +7,8 @@ dispatchers may run.
 import logging
 import signal
 import threading
+import time
+from dataclasses import dataclass, field
 
 from core.broker import send_ingest, send_run_job
 from core.leases import due_datasets, due_jobs, mark_sent, reap_expired, reap_expired_datasets
@@ -43,21 +45,47 @@ def announce(runtime: Runtime) -> int:
     return len(datasets) + len(jobs)
 
 
-def reap(runtime: Runtime) -> list[str]:
-    """Take rows whose lease ran out; returns their ids."""
-    most = runtime.settings.max_attempts
-    with runtime.database.write() as session:
-        taken = [*reap_expired(session, most), *reap_expired_datasets(session, most)]
-    for row_id in taken:
-        log.warning("%s was taken from a worker that fell silent", row_id)
-    return taken
+@dataclass
+class Reaper:
+    """Takes rows from workers that fell silent, but not when it was the database that was silent.
+
+    Leases run out by the database's clock, which goes on while the database hangs, restarts, or fails over. All workers
+    would lose their rows then, and be charged, for not having renewed what nobody could renew. So a reaper that was
+    held up itself takes nothing, and lets one lease go by in which those that live can renew.
+    """
+
+    runtime: Runtime
+    _last: float = field(default_factory=time.monotonic)
+    _not_before: float = 0.0
+
+    def reap(self) -> list[str]:
+        """Take rows whose lease ran out; returns their ids."""
+        settings = self.runtime.settings
+        began = time.monotonic()
+        with self.runtime.database.write() as session:
+            taken = [
+                *reap_expired(session, settings.max_attempts),
+                *reap_expired_datasets(session, settings.max_attempts),
+            ]
+            now = time.monotonic()
+            rounds_apart = settings.dispatcher_interval_seconds + settings.lease_seconds / 2
+            if now - self._last > rounds_apart:
+                self._not_before = now + settings.lease_seconds
+            self._last = now
+            if began < self._not_before:
+                session.rollback()
+                return []
+        for row_id in taken:
+            log.warning("%s was taken from a worker that fell silent", row_id)
+        return taken
 
 
 def run(runtime: Runtime, stop: threading.Event) -> None:
     """Go round until told to stop; a database that is away is waited for."""
+    reaper = Reaper(runtime)
     while not stop.wait(runtime.settings.dispatcher_interval_seconds):
         try:
-            reap(runtime)
+            reaper.reap()
             announce(runtime)
             beat(runtime.settings.liveness_path)
         except DATABASE_TROUBLE as error:

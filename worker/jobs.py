@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,7 +11,6 @@ from sqlalchemy.orm import Session
 from core import leases
 from core.broker import send_run_job
 from core.catalogue import ResolvedTeacher
-from core.errors import StorageUnavailable
 from core.leases import Claim, JobError, NewArtifact, NewEvent
 from core.options import JobOptions
 from core.principals import SYSTEM
@@ -127,7 +125,7 @@ class JobWork:
     module = "worker.trainer"
 
     def __init__(self, runtime: Runtime, claim: Claim, spec: JobSpec) -> None:
-        self._runtime, self._claim, self._storage = runtime, claim, runtime.storage
+        self._runtime, self._claim = runtime, claim
         self._checkpoints = spec.checkpoints
         self.spec: BaseModel = spec
 
@@ -156,12 +154,10 @@ class JobWork:
     def fail(self, error: JobError) -> None:
         """End the job; its checkpoint stays for a retry."""
         self._write(lambda s: leases.fail(s, self._claim, error))
-        self._discard(self._attempt_prefix)
 
     def cancel(self) -> None:
         """End the job because its owner asked for it; its checkpoint stays for a retry."""
         self._write(lambda s: leases.cancelled(s, self._claim))
-        self._discard(self._attempt_prefix)
 
     def release(self, reason: str, charge_attempt: bool) -> None:
         """Give the job back for another attempt."""
@@ -170,11 +166,10 @@ class JobWork:
             lambda s: leases.release(s, self._claim, reason, charge_attempt, max_attempts=most)
         )
         log.warning("job %s is %s: %s", self._claim.id, state.value, reason)
-        self._discard(self._attempt_prefix)
 
     def abandon(self) -> None:
         """Clean up after an attempt that lost its lease; the row and its checkpoint are another's now."""
-        self._discard(self._attempt_prefix)
+        self._write(lambda s: leases.discard_attempt(s, self._claim))
 
     def _log(self, session: Session, message: LogMessage) -> None:
         # Renewing is what fences this write.
@@ -185,25 +180,11 @@ class JobWork:
     def _keep_checkpoints(self, message: CheckpointMessage) -> None:
         """Record a stored checkpoint, then drop those that are of no use any more: the row names what is kept."""
         old, kept = self._checkpoints, [each for each in (message.checkpoint, message.previous) if each]
-        newest, *previous = (each.model_dump() for each in kept)
-        self._write(lambda s: leases.record_checkpoint(s, self._claim, newest, *previous))
-        self._checkpoints = kept
+        newest = message.checkpoint.model_dump()
+        previous = None if message.previous is None else message.previous.model_dump()
         unused = {each.key for each in old} - {each.key for each in kept}
-        if unused:
-            self._storage_cleanup(partial(self._storage.delete, unused))
-
-    @property
-    def _attempt_prefix(self) -> str:
-        return f"jobs/{self._claim.id}/attempts/{self._claim.attempt}"
-
-    def _discard(self, prefix: str) -> None:
-        self._storage_cleanup(partial(self._storage.delete_prefix, prefix))
-
-    def _storage_cleanup(self, action: Callable[[], None]) -> None:
-        try:
-            action()
-        except StorageUnavailable as error:
-            log.warning("left objects of job %s behind: %s", self._claim.id, error)
+        self._write(lambda s: leases.record_checkpoint(s, self._claim, newest, previous, unused))
+        self._checkpoints = kept
 
     def _write(self, change: Callable[[Session], T]) -> T:
         return self._runtime.write(change)

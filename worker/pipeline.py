@@ -56,6 +56,8 @@ class Pipeline:
     phase: Phase = Phase.FETCHING
     stored: CheckpointRef | None = None
     """The last checkpoint that is known to be whole."""
+    stored_count: int = 0
+    """Checkpoints that this attempt has stored."""
 
     @property
     def out(self) -> Path:
@@ -183,7 +185,9 @@ class Pipeline:
             raise Interrupted(progress.step if progress.phase == "distilling" else 0)
 
     def _store_checkpoint(self, file: Path, step: int) -> None:
-        key = f"jobs/{self.spec.job_id}/checkpoints/{self.spec.attempt}/{step}.safetensors"
+        # By number, not by step: a run that begins anew comes by the same steps again.
+        self.stored_count += 1
+        key = f"jobs/{self.spec.job_id}/checkpoints/{self.spec.attempt}/{self.stored_count}.safetensors"
         try:
             stored = self.storage.at_once.put_file(key, file)
         except StorageUnavailable as error:

@@ -11,6 +11,7 @@ Every function takes the session first and belongs in one `with database.write()
 from core.leases.datasets import (
     claim_dataset,
     complete_ingest,
+    discard_ingest,
     due_datasets,
     fail_dataset,
     reap_expired_datasets,
@@ -20,6 +21,7 @@ from core.leases.fence import mark_sent, renew
 from core.leases.jobs import (
     cancelled,
     claim_job,
+    discard_attempt,
     fail,
     record_checkpoint,
     record_progress,
@@ -42,6 +44,8 @@ __all__ = [
     "claim_job",
     "claim_next_job",
     "complete_ingest",
+    "discard_attempt",
+    "discard_ingest",
     "due_datasets",
     "due_jobs",
     "fail",

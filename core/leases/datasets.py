@@ -54,6 +54,8 @@ def fail_dataset(session: Session, claim: Claim, error: JobError, report_key: st
     fenced_update(session, claim, {**values, **RELEASED})
     _tell(session, claim.id, DatasetState.FAILED, error)
     remove_later(session, [_uploaded_files(claim.id)])
+    if report_key is None:
+        discard_ingest(session, claim)
     _fail_waiting_jobs(session, claim.id, error)
 
 
@@ -98,7 +100,6 @@ def reap_expired_datasets(session: Session, max_attempts: int) -> list[str]:
         .with_for_update(skip_locked=True)
     ).all()
     for dataset in expired:
-        remove_later(session, [f"datasets/{dataset.id}/ingest/{dataset.attempt}"])
         _end_attempt(session, dataset, "its worker fell silent", True, max_attempts)
     return [dataset.id for dataset in expired]
 
@@ -108,6 +109,7 @@ def _end_attempt(
 ) -> DatasetState:
     if charge_attempt:
         dataset.failed_attempts += 1
+    remove_later(session, [_ingested_files(dataset.id, dataset.attempt)])
     for column, value in AWAITING_WORKER.items():
         setattr(dataset, column, value)
     if charge_attempt and dataset.failed_attempts >= max_attempts:
@@ -126,6 +128,15 @@ def _end_attempt(
 def _tell(session: Session, dataset_id: str, state: DatasetState, error: JobError | None = None) -> None:
     owner = session.execute(select(Dataset.owner).where(Dataset.id == dataset_id)).scalar_one()
     tell_of_dataset(session, owner, dataset_id, state, error.to_dict() if error else None)
+
+
+def discard_ingest(session: Session, claim: Claim) -> None:
+    """Have the files that an attempt has stored removed; its lease may be lost."""
+    remove_later(session, [_ingested_files(claim.id, claim.attempt)])
+
+
+def _ingested_files(dataset_id: str, attempt: int) -> str:
+    return f"datasets/{dataset_id}/ingest/{attempt}"
 
 
 def _uploaded_files(dataset_id: str) -> str:

@@ -1,6 +1,6 @@
 """What the holder of a job may do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import ColumnElement, and_, case, exists, func, insert, or_, select, true, update
 from sqlalchemy.orm import Session
@@ -95,17 +95,28 @@ def record_progress(
 
 
 def record_checkpoint(
-    session: Session, claim: Claim, newest: JsonObject, previous: JsonObject | None = None
+    session: Session,
+    claim: Claim,
+    newest: JsonObject,
+    previous: JsonObject | None = None,
+    unused: Iterable[str] = (),
 ) -> None:
     """Name the checkpoint to resume from, and one to fall back on. The row is the manifest: store the object first.
+
+    A job that is further than before has overcome what ended its earlier attempts: they are charged no more. So a
+    job of days is not given up for three accidents, and one that always ends in the same place is.
 
     Args:
         session: of the write.
         claim: of the job.
         newest: its `key`, `sha256` and `step`.
         previous: the same of an older one.
+        unused: keys of those that are needed no more.
     """
-    fenced_update(session, claim, {"checkpoint": newest | {"previous": previous}})
+    furthest = func.coalesce(Job.checkpoint["step"].as_integer(), 0)
+    charged = case((furthest < newest["step"], 0), else_=Job.failed_attempts)
+    fenced_update(session, claim, {"checkpoint": newest | {"previous": previous}, "failed_attempts": charged})
+    remove_later(session, unused)
 
 
 def succeed(session: Session, claim: Claim, result: JsonObject, artifacts: Sequence[NewArtifact]) -> None:
@@ -130,6 +141,7 @@ def succeed(session: Session, claim: Claim, result: JsonObject, artifacts: Seque
 def fail(session: Session, claim: Claim, error: JobError) -> None:
     """End the job for good; for a fault of the moment use `release`."""
     _finish(session, claim, JobState.FAILED, {"error": error.to_dict()})
+    discard_attempt(session, claim)
     event = state_event(JobState.FAILED, error.message, {"error": error.to_dict()})
     append_events(session, claim.id, claim.attempt, [event])
 
@@ -137,6 +149,7 @@ def fail(session: Session, claim: Claim, error: JobError) -> None:
 def cancelled(session: Session, claim: Claim) -> None:
     """End the job because the user asked for it."""
     _finish(session, claim, JobState.CANCELLED, {})
+    discard_attempt(session, claim)
     event = state_event(JobState.CANCELLED, "The job was cancelled.")
     append_events(session, claim.id, claim.attempt, [event])
 
@@ -183,10 +196,21 @@ def end_attempt(session: Session, job: Job, reason: str, charge_attempt: bool, m
     for column, value in {**AWAITING_WORKER, **_spent()}.items():
         setattr(job, column, value)
     session.flush()
+    # Whoever stored its files may be unable to remove them.
+    remove_later(session, [_files_of(job.id, job.attempt)])
     if job.state is not JobState.QUEUED:
         set_finished(session, job.id)
     append_events(session, job.id, job.attempt, [event])
     return job.state
+
+
+def discard_attempt(session: Session, claim: Claim) -> None:
+    """Have the files that an attempt has stored removed; its lease may be lost."""
+    remove_later(session, [_files_of(claim.id, claim.attempt)])
+
+
+def _files_of(job_id: str, attempt: int) -> str:
+    return f"jobs/{job_id}/attempts/{attempt}"
 
 
 def set_finished(session: Session, job_id: str) -> None:

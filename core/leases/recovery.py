@@ -6,7 +6,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core import clock
-from core.deletion import remove_later
 from core.leases.fence import is_due
 from core.leases.jobs import datasets_ready, end_attempt
 from core.leases.turns import owners_with_room
@@ -42,7 +41,5 @@ def reap_expired(session: Session, max_attempts: int) -> list[str]:
         .with_for_update(skip_locked=True)
     ).all()
     for job in expired:
-        # Whoever stored them cannot remove them any more.
-        remove_later(session, [f"jobs/{job.id}/attempts/{job.attempt}"])
         end_attempt(session, job, "its worker fell silent", charge_attempt=True, max_attempts=max_attempts)
     return [job.id for job in expired]

@@ -1,11 +1,12 @@
 """The same service on Postgres: nothing above core/database.py knows the difference."""
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from core import migrate
-from core.database import Database
+from core.database import SERVER_CONNECTIONS, Database
 from core.settings import Settings
 from tests.api.conftest import CATALOGUE
 from tests.api.rows import count_rows, finish, queued_job, ready_dataset, running_job
@@ -109,3 +110,14 @@ def test_a_database_that_restarts_is_answered_with_503_and_then_used_again(api, 
     postgres.start()
     assert api.client.get(f"/jobs/{job_id}").json()["state"] == "queued"
     assert api.client.get("/readyz").status_code == 200
+
+
+def test_a_pool_without_a_free_connection_is_answered_with_503(api):
+    job_id = queued_job(api)
+    with contextlib.ExitStack() as held:
+        for _ in range(SERVER_CONNECTIONS):
+            held.enter_context(api.database.engine.connect())
+        refused = api.client.get(f"/jobs/{job_id}")
+        assert (refused.status_code, refused.json()["code"]) == (503, "database_unavailable")
+        assert int(refused.headers["retry-after"]) > 0
+    assert api.client.get(f"/jobs/{job_id}").status_code == 200

@@ -143,6 +143,17 @@ def test_a_crashed_trainer_is_charged_and_the_last_crash_fails_the_job(database)
     assert "the trainer crashed" in get(database, Job, job_id).error["message"]
 
 
+def test_a_job_that_gets_further_between_crashes_is_not_given_up(database):
+    job_id = add_job(database)
+    states = []
+    for step in (10, 20, 20, 20):
+        held = claim(database, job_id)
+        with database.write() as session:
+            record_checkpoint(session, held, {"key": f"at-{step}", "sha256": "0" * 64, "step": step})
+            states.append(release(session, held, "the trainer crashed", True, max_attempts=3))
+    assert states == [JobState.QUEUED, JobState.QUEUED, JobState.QUEUED, JobState.FAILED]
+
+
 def test_a_lease_is_measured_by_the_clock_of_the_database(database):
     job_id = add_job(database)
     held = claim(database, job_id)

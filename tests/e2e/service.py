@@ -39,54 +39,14 @@ def wait_for(question: Callable[[], Any], seconds: float = 120.0, pause: float =
     raise AssertionError(f"not within {seconds} s")
 
 
-class Service:
-    """`python -m core.serve` on a free port."""
+class Client:
+    """What tests say to a service.
 
-    def __init__(self, data_dir: Path, arguments: Sequence[str] = (), **environment: str) -> None:
-        self.data_dir = data_dir
-        self.lines: queue.Queue[str] = queue.Queue()
-        self.log: list[str] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "core.serve", "--port", "0", "--data-dir", str(data_dir), *arguments],
-            cwd=ROOT,
-            env={**os.environ, **QUICK, **environment},  # noqa: TID251 - a child of a test, not a setting
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        threading.Thread(target=self._read, daemon=True).start()
-        try:
-            self.url = self._wait_for_url()
-        except BaseException:
-            self._end()
-            raise
-        self.http = httpx2.Client(base_url=self.url, timeout=30)
+    Attributes:
+        http: set by who knows its address.
+    """
 
-    def _read(self) -> None:
-        for line in self.process.stdout:
-            self.log.append(line)
-            self.lines.put(line)
-
-    def _wait_for_url(self) -> str:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            try:
-                line = self.lines.get(timeout=1)
-            except queue.Empty:
-                assert self.process.poll() is None, "".join(self.log)
-                continue
-            if found := re.search(r"ready at (\S+)", line):
-                return found[1]
-        raise AssertionError("".join(self.log))
-
-    def stop(self) -> None:
-        self.http.close()
-        self._end()
-
-    def _end(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
-        self.process.stdout.close()
+    http: httpx2.Client
 
     def get(self, path: str, **params: Any) -> Any:
         answer = self.http.get(path, params=params)
@@ -139,6 +99,56 @@ class Service:
         answer = self.http.get(f"/jobs/{job_id}/artifacts/{name}")
         assert answer.status_code == 200, answer.text
         return answer.content
+
+
+class Service(Client):
+    """`python -m core.serve` on a free port."""
+
+    def __init__(self, data_dir: Path, arguments: Sequence[str] = (), **environment: str) -> None:
+        self.data_dir = data_dir
+        self.lines: queue.Queue[str] = queue.Queue()
+        self.log: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "core.serve", "--port", "0", "--data-dir", str(data_dir), *arguments],
+            cwd=ROOT,
+            env={**os.environ, **QUICK, **environment},  # noqa: TID251 - a child of a test, not a setting
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        threading.Thread(target=self._read, daemon=True).start()
+        try:
+            self.url = self._wait_for_url()
+        except BaseException:
+            self._end()
+            raise
+        self.http = httpx2.Client(base_url=self.url, timeout=30)
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            self.log.append(line)
+            self.lines.put(line)
+
+    def _wait_for_url(self) -> str:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            try:
+                line = self.lines.get(timeout=1)
+            except queue.Empty:
+                assert self.process.poll() is None, "".join(self.log)
+                continue
+            if found := re.search(r"ready at (\S+)", line):
+                return found[1]
+        raise AssertionError("".join(self.log))
+
+    def stop(self) -> None:
+        self.http.close()
+        self._end()
+
+    def _end(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+        self.process.stdout.close()
 
     def processes(self) -> dict[int, str]:
         """Every process of this service, by the setting that all of them carry, with its command line."""

@@ -12,9 +12,9 @@ from core.database import Database
 from core.settings import Settings
 from tests.api.keys import make_key
 from tests.api.rows import CONTENT, finish, running_job
+from tests.relay import Relay, relay_to
 from tests.servers import Api, free_port, run_api
 from tests.wecolora_client.folders import write_folder
-from tests.wecolora_client.relay import Relay, relay_to
 from wecolora_client import (
     Client,
     ClientError,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from tests.wecolora_client.relay import Relay, relay_to
 
 from core.models import DatasetPart
 from core.settings import Settings
@@ -14,7 +15,6 @@ from tests.api.keys import make_key
 from tests.backends import run_s3
 from tests.servers import Api, migrated_template, run_api
 from tests.wecolora_client.folders import write_folder
-from tests.wecolora_client.relay import Relay, relay_to
 from wecolora_client import Client, ServiceError, UploadProgress
 
 

@@ -6,7 +6,9 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
+import pytest
 from sqlalchemy import update
 
 from core import clock, leases
@@ -16,7 +18,7 @@ from core.settings import to_environment
 from core.states import DatasetState, JobState
 from tests.core.rows import add_dataset, add_job, expire_lease, get
 from worker.child import ROOT
-from worker.dispatcher import announce, reap, run
+from worker.dispatcher import Reaper, announce, run
 from worker.runtime import Runtime
 
 
@@ -64,11 +66,29 @@ def test_a_queue_that_is_away_is_no_error(runtime: Runtime) -> None:
 def test_a_job_of_a_worker_that_fell_silent_is_taken_and_announced(runtime: Runtime) -> None:
     job = add_job(runtime.database)
     runtime.write(lambda s: leases.claim_job(s, job, "gone", 5))
-    assert reap(runtime) == []
+    reaper = Reaper(runtime)
+    assert reaper.reap() == []
     expire_lease(runtime.database, Job, job)
-    assert reap(runtime) == [job]
+    assert reaper.reap() == [job]
     assert announce(runtime) == 1
     assert get(runtime.database, Job, job).state is JobState.QUEUED
+
+
+def test_a_database_that_was_silent_itself_costs_no_worker_its_job(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter([0.0, 0.1, 1.0, 61.0, 62.0, 62.1])
+    monkeypatch.setattr("worker.dispatcher.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    job = add_job(runtime.database)
+    runtime.write(lambda s: leases.claim_job(s, job, "alive", 5))
+    reaper = Reaper(runtime, _last=0.0)
+    assert reaper.reap() == []
+    expire_lease(runtime.database, Job, job)
+    assert reaper.reap() == [], "its query took a minute"
+    assert reaper.reap() == [], "workers have a lease's time to renew"
+    assert get(runtime.database, Job, job).state is JobState.RUNNING
+    monkeypatch.undo()
+    assert Reaper(runtime).reap() == [job]
 
 
 def test_the_loop_ends_when_told_to(runtime: Runtime) -> None:
@@ -88,7 +108,7 @@ def test_the_database_clock_decides_and_not_the_worker_s(runtime: Runtime) -> No
     runtime.write(lambda s: leases.claim_job(s, job, "slow", 5))
     ahead = {"lease_expires_at": clock.now_plus(600)}
     runtime.write(lambda s: s.execute(update(Job).where(Job.id == job).values(**ahead)))
-    assert reap(runtime) == []
+    assert Reaper(runtime).reap() == []
 
 
 def test_the_worker_s_process_never_loads_torch(runtime: Runtime) -> None:

@@ -96,7 +96,7 @@ def test_a_page_that_cannot_be_drawn_loses_no_student(
     def no_space(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("wecolora.pictures.job.write_png", no_space)
+    monkeypatch.setattr("wecolora.pictures.job.write_bytes", no_space)
     recorder = run(digits, tmp_path)
     (result,) = recorder.all(ResultMessage)
     names = {artifact.name for artifact in result.artifacts}

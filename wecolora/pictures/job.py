@@ -20,7 +20,7 @@ from wecolora.evaluation.readers import read_labelled
 from wecolora.methods.multiplexing import is_multiplexed
 from wecolora.pictures.attention import draw_attention, make_attention
 from wecolora.pictures.curves import draw_curves, read_curves
-from wecolora.pictures.figures import write_bytes, write_png
+from wecolora.pictures.figures import LIGHT, write_bytes
 from wecolora.pictures.page import LeftOut, Picture, render_page
 from wecolora.pictures.tsne import MOST_POINTS, draw_maps, make_maps
 from wecolora.students import load_student, student_line
@@ -88,7 +88,7 @@ class _Collected:
 
     def add_picture(self, picture: Picture, content: object) -> None:
         self.pictures.append(picture)
-        self.files.append(write_png(picture.draw, self.folder / f"{picture.key}.png"))
+        self.files.append(write_bytes(picture.png(LIGHT), self.folder / f"{picture.key}.png"))
         self.add_data(picture.key, content)
 
     def leave_out(self, part: str, remedy: str) -> None:

@@ -6,7 +6,7 @@ evaluation give a page without those parts.
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from wecolora.pictures.figures import DARK, LIGHT, Drawing, to_png
+from wecolora.pictures.figures import DARK, LIGHT, Drawing, Theme, to_png
 
 _MISSING = "–"
 _MOST_SKIPPED = 200
@@ -37,6 +37,13 @@ class Picture:
     caption: str
     alternative: str
     draw: Drawing
+    _drawn: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    def png(self, theme: Theme) -> bytes:
+        """The picture in a theme as a PNG file; drawn once, since drawing takes longer than many a student's making."""
+        if theme.name not in self._drawn:
+            self._drawn[theme.name] = to_png(self.draw(theme))
+        return self._drawn[theme.name]
 
 
 @dataclass(frozen=True)
@@ -86,8 +93,8 @@ def render_page(
                 "title": picture.title,
                 "caption": picture.caption,
                 "alternative": picture.alternative,
-                "light": _data_uri(to_png(picture.draw(LIGHT))),
-                "dark": _data_uri(to_png(picture.draw(DARK))),
+                "light": _data_uri(picture.png(LIGHT)),
+                "dark": _data_uri(picture.png(DARK)),
             }
             for picture in pictures
         ],

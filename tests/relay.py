@@ -1,4 +1,4 @@
-"""A connection between client and service that a test can cut."""
+"""A connection between two processes that a test can cut, hold up, or answer in the server's place."""
 
 import contextlib
 import socket
@@ -8,14 +8,17 @@ from urllib.parse import urlsplit
 
 
 class Relay:
-    """Passes bytes on between a port of its own and a service.
+    """Passes bytes on between a port of its own and a server.
 
     Attributes:
-        url: that a client is given instead of the service's.
+        port: that a client is given instead of the server's.
+        url: the same for HTTP.
         sent: bytes from clients so far.
         received: bytes to clients so far.
         cut_sent: once this many bytes came from clients, their connections are cut, once; None does nothing.
         cut_received: the same for bytes to clients.
+        refuses: new connections are closed at once.
+        answer: what a new connection gets instead of the server's answer, before it is closed.
     """
 
     def __init__(self, target: str) -> None:
@@ -27,7 +30,12 @@ class Relay:
         self.sent = self.received = 0
         self.cut_sent: int | None = None
         self.cut_received: int | None = None
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.refuses = False
+        self.answer: bytes | None = None
+        self._flows = threading.Event()
+        self._flows.set()
+        self.port = int(self._listener.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -43,17 +51,64 @@ class Relay:
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
 
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Inside, every connection is cut and new ones are refused."""
+        self.refuses = True
+        self.cut()
+        try:
+            yield
+        finally:
+            self.refuses = False
+
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[None]:
+        """Inside, connections stay open and nothing comes through, as when a server hangs."""
+        self._flows.clear()
+        try:
+            yield
+        finally:
+            self._flows.set()
+
+    @contextlib.contextmanager
+    def answering(self, answer: bytes) -> Iterator[None]:
+        """Inside, the server's answer is this one."""
+        self.answer = answer
+        self.cut()
+        try:
+            yield
+        finally:
+            self.answer = None
+            self.cut()
+
     def _accept(self) -> None:
         while True:
             try:
                 client, _ = self._listener.accept()
-                service = socket.create_connection(self._target)
             except OSError:
                 return
+            if self.answer is not None:
+                threading.Thread(target=self._answer, args=(client, self.answer), daemon=True).start()
+                continue
+            try:
+                if self.refuses:
+                    raise ConnectionRefusedError
+                service = socket.create_connection(self._target)
+            except OSError:
+                client.close()
+                continue
             with self._lock:
                 self._open += [client, service]
             threading.Thread(target=self._pass_on, args=(client, service, True), daemon=True).start()
             threading.Thread(target=self._pass_on, args=(service, client, False), daemon=True).start()
+
+    def _answer(self, client: socket.socket, answer: bytes) -> None:
+        with contextlib.suppress(OSError), client:
+            client.recv(65536)
+            client.sendall(answer)
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(65536):  # what is closed with bytes unread is reset, and the answer with it
+                pass
 
     def _pass_on(self, source: socket.socket, target: socket.socket, is_client: bool) -> None:
         with contextlib.suppress(OSError):
@@ -61,6 +116,7 @@ class Relay:
                 if self._counts_to_a_cut(len(data), is_client):
                     self.cut()
                     return
+                self._flows.wait()
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
 
