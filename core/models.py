@@ -77,6 +77,8 @@ class Dataset(Leased, Deletable, Timestamped, Base):
         enum_column(DatasetState, "state"), default=DatasetState.UPLOADING
     )
     error: Mapped[JsonObject | None]
+    progress: Mapped[JsonObject | None]
+    """Of the ingest while a worker holds it."""
     image_count: Mapped[int | None]
     skipped_count: Mapped[int | None]
     duplicate_count: Mapped[int | None]

@@ -57,6 +57,15 @@ class SizeRange(_Frozen):
     max: int
 
 
+class SizeBin(_Frozen):
+    """How many images have a shorter side of so many pixels."""
+
+    from_pixels: int
+    to_pixels: int
+    """The bin's largest, itself in it."""
+    images: int
+
+
 class Report(_Frozen):
     """What became of an upload. `skipped` is cut at some length; `skipped_count` is not."""
 
@@ -68,6 +77,8 @@ class Report(_Frozen):
     splits: dict[str, int] | None
     width: SizeRange
     height: SizeRange
+    shorter_sides: list[SizeBin] = []
+    """From the smallest to the largest image, empty bins between them in their place."""
     formats: dict[str, int] = {}
     """Images by the format that they came in."""
     class_counts: dict[str, int] | None = None

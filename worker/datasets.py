@@ -13,7 +13,7 @@ from core.quotas import images_left
 from core.states import DatasetState
 from worker.attempt import run_attempt, scratch_folder
 from worker.dispatcher import announce
-from worker.protocol import IngestSpec, LogMessage, Message, PartRef, ResultMessage
+from worker.protocol import IngestSpec, LogMessage, Message, PartRef, ProgressMessage, ResultMessage
 from worker.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -62,9 +62,14 @@ class IngestWork:
         self.spec: BaseModel = spec
 
     def report(self, message: Message) -> None:
-        """What an ingest says before its end is for the service's log."""
-        if isinstance(message, LogMessage):
-            log.warning("%s", message.message)
+        """Store how far the ingest is; what else it says before its end is for the service's log."""
+        match message:
+            case ProgressMessage(progress=progress):
+                self._runtime.write(lambda s: leases.record_ingest_progress(s, self._claim, progress))
+            case LogMessage():
+                log.warning("%s", message.message)
+            case _:
+                raise AssertionError(f"an ingest says no {message.type}")
 
     def succeed(self, message: ResultMessage) -> None:
         """The dataset is ready."""

@@ -18,6 +18,7 @@ from worker.dataset import (
     IndexEntry,
     Report,
     Shard,
+    SizeBin,
     SizeRange,
     SkippedFile,
     index_line,
@@ -86,12 +87,14 @@ class Ingest:
         limits: IngestLimits,
         on_shard: Callable[[Path, Shard], None],
         shard_bytes: int = SHARD_BYTES,
+        on_entry: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder, self._limits = folder, limits
         self._budget = Budget(limits.unpack_limits())
         self._writer = ShardWriter(folder, on_shard, shard_bytes)
         self._draft = (folder / "draft.jsonl").open("w", encoding="utf-8")
         self._tally = _Tally()
+        self._on_entry = on_entry
         self.contact_sheet = ContactSheet()
 
     def __enter__(self) -> Self:
@@ -106,6 +109,11 @@ class Ingest:
         """Images taken so far."""
         return len(self._tally.widths)
 
+    @property
+    def skipped_count(self) -> int:
+        """Files left out so far."""
+        return self._tally.skipped_count
+
     def add_part(self, path: Path, filename: str) -> None:
         """Read one uploaded part: an archive or a single image.
 
@@ -114,6 +122,7 @@ class Ingest:
         """
         for entry in read_entries(path, filename, self._budget):
             self._add(entry)
+            self._on_entry()
 
     def _add(self, entry: Entry) -> None:
         tally = self._tally
@@ -186,6 +195,7 @@ class Ingest:
             splits=splits or None,
             width=_range(tally.widths),
             height=_range(tally.heights),
+            shorter_sides=_histogram(map(min, tally.widths, tally.heights)),
             formats=dict(sorted(tally.formats.items())),
             class_counts=dict(sorted(classes.items())) or None,
             shards=self._writer.shards,
@@ -209,3 +219,21 @@ class Ingest:
 def _range(values: Iterable[int]) -> SizeRange:
     ordered = sorted(values)
     return SizeRange(min=ordered[0], median=ordered[len(ordered) // 2], max=ordered[-1])
+
+
+def _histogram(values: Iterable[int]) -> list[SizeBin]:
+    """Two bins an octave: 1, 2, 3, 4 to 5, 6 to 7, 8 to 11, 12 to 15, and so on."""
+    counts = Counter(map(_bin_of, values))
+    bins = range(min(counts), max(counts) + 1)
+    return [SizeBin(from_pixels=_start(b), to_pixels=_start(b + 1) - 1, images=counts[b]) for b in bins]
+
+
+def _bin_of(value: int) -> int:
+    """Number of the bin, from 1; its inverse is `_start`."""
+    octave = value.bit_length() - 1
+    return 2 * octave + (value >= 3 << octave >> 1) if octave else 1
+
+
+def _start(number: int) -> int:
+    octave, half = divmod(number, 2)
+    return ((2 + half) << octave) >> 1

@@ -3,7 +3,10 @@
 Decoders of untrusted files run here: a crash or an exhausted memory ends this process and nothing else.
 """
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from core.settings import get_settings
 from core.storage import Storage
@@ -13,34 +16,63 @@ from worker.dataset import CONTACT_SHEET_NAME, INDEX_NAME, REPORT_NAME, Report, 
 from worker.errors import PartDamaged, UploadError
 from worker.ingest import Ingest, IngestLimits
 from worker.patience import PatientStorage
-from worker.protocol import ErrorMessage, IngestSpec, PartRef, ResultMessage
+from worker.progress import ROW_SECONDS
+from worker.protocol import ErrorMessage, IngestSpec, PartRef, ProgressMessage, ResultMessage
 
 
 def ingest(worker: Worker, spec: IngestSpec) -> None:
     """Ingest the upload; what its owner can mend is reported as final."""
+
+    def tell(progress: dict[str, Any]) -> None:
+        worker.send(ProgressMessage(progress=progress))
+
     try:
-        result = run(spec, PatientStorage.open(get_settings(), worker))
+        result = run(spec, PatientStorage.open(get_settings(), worker), tell)
     except UploadError as error:
         worker.send(ErrorMessage(code=error.code, message=str(error), param="images"))
     else:
         worker.send(result)
 
 
-def run(spec: IngestSpec, storage: Storage) -> ResultMessage:
-    """Read every part, store shards and index, and last the report that names them."""
+def run(
+    spec: IngestSpec, storage: Storage, tell: Callable[[dict[str, Any]], None] = lambda progress: None
+) -> ResultMessage:
+    """Read every part, store shards and index, and last the report that names them.
+
+    Args:
+        spec: what to read.
+        storage: from where, and where to.
+        tell: is told how far it is, about twice a second.
+    """
     prefix = f"datasets/{spec.dataset_id}/ingest/{spec.attempt}"
     limits = IngestLimits(spec.max_images, spec.max_pixels, spec.max_bytes)
 
     def store(path: Path, shard: Shard) -> None:
         storage.put_file(f"{prefix}/{shard.name}", path)
 
+    parts_done, told_at = 0, float("-inf")
+
+    def tell_now_and_then() -> None:
+        nonlocal told_at
+        if (now := time.monotonic()) - told_at >= ROW_SECONDS:
+            told_at = now
+            tell(
+                {
+                    "parts": parts_done,
+                    "total_parts": len(spec.parts),
+                    "images": task.image_count,
+                    "skipped": task.skipped_count,
+                }
+            )
+
     spec.scratch.mkdir(parents=True, exist_ok=True)
-    with Ingest(spec.scratch, limits, store) as task:
+    with Ingest(spec.scratch, limits, store, on_entry=tell_now_and_then) as task:
         for part in spec.parts:
             local = spec.scratch / "part"
             fetch_part(storage, part, local)
             task.add_part(local, part.filename)
             local.unlink()
+            parts_done += 1
         report = task.finish()
     storage.put_file(f"{prefix}/{INDEX_NAME}", spec.scratch / INDEX_NAME)
     stored = storage.put_file(f"{prefix}/{CONTACT_SHEET_NAME}", spec.scratch / CONTACT_SHEET_NAME)
@@ -65,7 +97,7 @@ def fetch_part(storage: Storage, part: PartRef, target: Path) -> None:
 def _row_values(report: Report) -> dict[str, object]:
     """Fields of `core.records.IngestResult`."""
     shared = {"image_count", "skipped_count", "duplicate_count", "size_bytes", "class_names", "splits"}
-    statistics = report.model_dump(include={"width", "height", "formats", "class_counts"})
+    statistics = report.model_dump(include={"width", "height", "shorter_sides", "formats", "class_counts"})
     return report.model_dump(include=shared) | {"statistics": statistics}
 
 

@@ -117,11 +117,23 @@ class SizeRange(BaseModel):
     max: int
 
 
+class SizeBin(BaseModel):
+    """How many images have a shorter side of so many pixels."""
+
+    from_pixels: int
+    to_pixels: int = Field(description="The bin's largest.")
+    images: int
+
+
 class Statistics(BaseModel):
     """What the images of a dataset are like."""
 
     width: SizeRange
     height: SizeRange
+    shorter_sides: list[SizeBin] = Field(
+        [],
+        description="Two bins an octave, from the smallest image to the largest; empty for older datasets.",
+    )
     formats: dict[str, int] = Field(description="Images by the format that they came in.")
     class_counts: dict[str, int] | None = Field(
         description="Images of each class, where they lie in class folders."
@@ -137,6 +149,15 @@ class ContactSheet(BaseModel):
     size_bytes: int
 
 
+class IngestProgress(BaseModel):
+    """How far a worker is that reads an upload."""
+
+    parts: int = Field(description="Uploaded parts that are read.")
+    total_parts: int
+    images: int = Field(description="Taken so far.")
+    skipped: int = Field(description="Files left out so far.")
+
+
 class DatasetOut(BaseModel):
     """A dataset."""
 
@@ -147,6 +168,7 @@ class DatasetOut(BaseModel):
     name: str
     state: DatasetState
     error: ErrorOut | None
+    progress: IngestProgress | None = Field(description="While a worker reads the upload.")
     image_count: int | None
     skipped_count: int | None
     duplicate_count: int | None

@@ -15,6 +15,7 @@ from core.leases.datasets import (
     due_datasets,
     fail_dataset,
     reap_expired_datasets,
+    record_ingest_progress,
     release_dataset,
 )
 from core.leases.fence import mark_sent, renew
@@ -55,6 +56,7 @@ __all__ = [
     "reap_expired",
     "reap_expired_datasets",
     "record_checkpoint",
+    "record_ingest_progress",
     "record_progress",
     "release",
     "release_dataset",

@@ -12,11 +12,13 @@ from core.leases.fence import AWAITING_WORKER, RELEASED, fenced_update, held, is
 from core.leases.jobs import set_finished, state_event
 from core.models import Dataset, Job
 from core.queries.events import append_events
-from core.records import Claim, IngestResult, JobError
+from core.records import Claim, IngestResult, JobError, JsonObject
 from core.states import DatasetState, JobState
 from core.webhooks.outbox import tell_of_dataset
 
 BATCH = 100
+_ENDED = {**RELEASED, "progress": None}
+"""Values of a dataset that no worker holds any more."""
 
 
 def claim_dataset(session: Session, dataset_id: str, worker_id: str, lease_seconds: float) -> Claim | None:
@@ -41,9 +43,14 @@ def claim_dataset(session: Session, dataset_id: str, worker_id: str, lease_secon
     return None if attempt is None else Claim("dataset", dataset_id, attempt, worker_id)
 
 
+def record_ingest_progress(session: Session, claim: Claim, progress: JsonObject) -> None:
+    """Say how far the ingest is."""
+    fenced_update(session, claim, {"progress": progress})
+
+
 def complete_ingest(session: Session, claim: Claim, result: IngestResult) -> None:
     """The dataset is ready; jobs that wait for it become claimable. The uploaded files are needed no more."""
-    fenced_update(session, claim, {"state": DatasetState.READY, "error": None, **RELEASED, **vars(result)})
+    fenced_update(session, claim, {"state": DatasetState.READY, "error": None, **_ENDED, **vars(result)})
     _tell(session, claim.id, DatasetState.READY)
     remove_later(session, [_uploaded_files(claim.id)])
 
@@ -51,7 +58,7 @@ def complete_ingest(session: Session, claim: Claim, result: IngestResult) -> Non
 def fail_dataset(session: Session, claim: Claim, error: JobError, report_key: str | None = None) -> None:
     """The dataset cannot be used, and neither can the jobs that wait for it."""
     values = {"state": DatasetState.FAILED, "error": error.to_dict(), "report_key": report_key}
-    fenced_update(session, claim, {**values, **RELEASED})
+    fenced_update(session, claim, {**values, **_ENDED})
     _tell(session, claim.id, DatasetState.FAILED, error)
     remove_later(session, [_uploaded_files(claim.id)])
     if report_key is None:
@@ -112,6 +119,7 @@ def _end_attempt(
     remove_later(session, [_ingested_files(dataset.id, dataset.attempt)])
     for column, value in AWAITING_WORKER.items():
         setattr(dataset, column, value)
+    dataset.progress = None
     if charge_attempt and dataset.failed_attempts >= max_attempts:
         message = f"Gave up after {dataset.failed_attempts} attempts; the last one ended so: {reason}"
         error = JobError("attempts_exhausted", message, retryable=True)

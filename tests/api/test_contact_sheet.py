@@ -6,7 +6,7 @@ import zipfile
 import pytest
 from PIL import Image
 
-from core.leases import IngestResult, claim_dataset, complete_ingest
+from core.leases import IngestResult, claim_dataset, complete_ingest, record_ingest_progress
 from tests.api.rows import ready_dataset, uploaded_dataset
 from worker.ingester import run
 from worker.protocol import IngestSpec, PartRef
@@ -44,16 +44,28 @@ def dataset(api, tmp_path):
     )  # fmt: skip
     with api.database.write() as session:
         claim = claim_dataset(session, dataset_id, "worker-1", 30)
-        complete_ingest(session, claim, IngestResult(**run(spec, storage).result))
+        record_ingest_progress(session, claim, {"parts": 0, "total_parts": 1, "images": 0, "skipped": 0})
+    told = []
+    result = run(spec, storage, told.append).result
+    assert told[0] == {"parts": 0, "total_parts": 1, "images": 1, "skipped": 0}
+    assert api.client.get(f"/datasets/{dataset_id}").json()["progress"]["total_parts"] == 1
+    with api.database.write() as session:
+        complete_ingest(session, claim, IngestResult(**result))
     return dataset_id
 
 
 def test_a_dataset_says_what_its_images_are_like(api, dataset):
     found = api.client.get(f"/datasets/{dataset}").json()
-    assert (found["image_count"], found["duplicate_count"]) == (3, 1)
+    assert (found["image_count"], found["duplicate_count"], found["progress"]) == (3, 1, None)
     assert found["statistics"] == {
         "width": {"min": 20, "median": 20, "max": 40},
         "height": {"min": 10, "median": 10, "max": 30},
+        "shorter_sides": [
+            {"from_pixels": 8, "to_pixels": 11, "images": 2},
+            {"from_pixels": 12, "to_pixels": 15, "images": 0},
+            {"from_pixels": 16, "to_pixels": 23, "images": 0},
+            {"from_pixels": 24, "to_pixels": 31, "images": 1},
+        ],
         "formats": {"JPEG": 1, "PNG": 1, "WEBP": 1},
         "class_counts": {"cat": 2, "dog": 1},
     }

@@ -105,6 +105,16 @@ def test_size_statistics_are_reported(tmp_path: Path) -> None:
     assert report.height.model_dump() == {"min": 1, "median": 2, "max": 5}
 
 
+def test_every_shorter_side_lies_in_the_one_bin_that_says_so(tmp_path: Path) -> None:
+    sides = [1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 63, 64, 95, 96]
+    report = ingest(tmp_path, *(png(side, (side, 100)) for side in sides)).report
+    bins = report.shorter_sides
+    assert [each.images for each in bins] == [
+        sum(each.from_pixels <= side <= each.to_pixels for side in sides) for each in bins
+    ]
+    assert [each.from_pixels for each in bins] == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96]
+
+
 def test_duplicates_are_dropped_across_parts(tmp_path: Path) -> None:
     report = ingest(tmp_path, pack({"a.png": png(1)}), pack({"b.png": png(1)}), png(1)).report
     assert (report.image_count, report.duplicate_count) == (1, 2)

@@ -900,6 +900,8 @@ export interface components {
             name: string;
             /** Owner */
             owner: string;
+            /** @description While a worker reads the upload. */
+            progress: components["schemas"]["IngestProgress"] | null;
             /** Size Bytes */
             size_bytes: number | null;
             /** Skipped Count */
@@ -1142,6 +1144,29 @@ export interface components {
              * @constant
              */
             status: "ok";
+        };
+        /**
+         * IngestProgress
+         * @description How far a worker is that reads an upload.
+         */
+        IngestProgress: {
+            /**
+             * Images
+             * @description Taken so far.
+             */
+            images: number;
+            /**
+             * Parts
+             * @description Uploaded parts that are read.
+             */
+            parts: number;
+            /**
+             * Skipped
+             * @description Files left out so far.
+             */
+            skipped: number;
+            /** Total Parts */
+            total_parts: number;
         };
         /**
          * JobList
@@ -1613,6 +1638,21 @@ export interface components {
          */
         Scope: "read" | "write" | "admin";
         /**
+         * SizeBin
+         * @description How many images have a shorter side of so many pixels.
+         */
+        SizeBin: {
+            /** From Pixels */
+            from_pixels: number;
+            /** Images */
+            images: number;
+            /**
+             * To Pixels
+             * @description The bin's largest.
+             */
+            to_pixels: number;
+        };
+        /**
          * SizeRange
          * @description Smallest, middle and largest extent of the images, in pixels.
          */
@@ -1644,6 +1684,12 @@ export interface components {
                 [key: string]: number;
             };
             height: components["schemas"]["SizeRange"];
+            /**
+             * Shorter Sides
+             * @description Two bins an octave, from the smallest image to the largest; empty for older datasets.
+             * @default []
+             */
+            shorter_sides: components["schemas"]["SizeBin"][];
             width: components["schemas"]["SizeRange"];
         };
         /**
