@@ -100,6 +100,15 @@ class TrainingOptions(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] | None = Field(
         None, description="Arithmetic of the training; auto: bf16 where the machine is made for it."
     )
+    micro_batch: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="Images of a batch that are computed at once; unset: all, halved as often as memory asks for.",
+    )
+    checkpoint_activations: bool = Field(
+        False, description="Compute the student's blocks twice to keep less in memory."
+    )
     few_shot_ratio: float = Field(
         1.0, gt=0, le=1, description="Share of the images that is used, of each class where there are such."
     )

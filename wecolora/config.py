@@ -82,6 +82,10 @@ class DistillConfig(BaseModel):
         batch_size: images in a micro-batch; None takes 128, or less when there are few images, so that an epoch has
             at least 20 optimiser steps while a batch has at least 16 images.
         accumulate: micro-batches in one optimiser step (paper: 8, with batches of 128).
+        micro_batch: images of a batch that go through the networks at once; the student is the same, up to rounding.
+            None begins with the whole batch. Either is halved as often as the device's memory does not suffice.
+        checkpoint_activations: compute the student's blocks again in the backward pass instead of keeping what they
+            computed.
         views: different augmented views of every image, shown in turn, so that what the teacher says of them is
             computed once; None draws a new view at every epoch.
         smallest_crop: smallest share of an image's area that a view shows.
@@ -123,6 +127,8 @@ class DistillConfig(BaseModel):
     weight_decay: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 0.05
     batch_size: Annotated[int, Field(ge=1, le=65536)] | None = None
     accumulate: Annotated[int, Field(ge=1, le=4096)] = 1
+    micro_batch: Annotated[int, Field(ge=1, le=65536)] | None = None
+    checkpoint_activations: bool = False
     views: Annotated[int, Field(ge=1, le=10_000)] | None = None
     smallest_crop: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.2
     loss: TokenLoss = TokenLoss.L1

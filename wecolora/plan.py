@@ -26,6 +26,9 @@ from wecolora.schedule import Schedule
 from wecolora.teachers import TeacherSpec, image_size_of, load_teacher, preprocessing_of
 from wecolora.training import Setting, Trainer
 
+# A continued run may differ in these: where and how it is computed.
+_FREE = {"device", "devices", "image_size", "micro_batch", "checkpoint_activations"}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -143,6 +146,8 @@ def make_plan(
         precision=precision,
         weight_decay=config.weight_decay,
         loader_processes=4 if device.type == "cuda" else 0,
+        micro_batch=config.micro_batch,
+        checkpoint_activations=config.checkpoint_activations,
     )
     found = len(everything) + len(everything.skipped)
     return Plan(
@@ -192,7 +197,7 @@ def _with_size(teacher: TeacherSpec | str | Path, config: DistillConfig) -> Teac
 
 def run_identity(plan: Plan) -> dict[str, object]:
     """What a continued run must share with the one that wrote the checkpoint."""
-    settings = plan.config.model_dump(mode="json", exclude={"device", "devices", "image_size"})
+    settings = plan.config.model_dump(mode="json", exclude=_FREE)
     return {
         **settings,
         "teacher": _digest_tensors(plan.teacher),

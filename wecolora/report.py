@@ -59,6 +59,7 @@ def make_report(
             "epochs": schedule.epochs,
             "batch_size": schedule.batch_size,
             "accumulate": schedule.accumulate,
+            "micro_batch": min(trainer.micro_batch, schedule.batch_size),
             "images_per_step": schedule.images_per_step,
             "warmup_steps": schedule.warmup_steps,
             "peak_learning_rate": schedule.peak_learning_rate,

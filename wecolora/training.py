@@ -1,8 +1,10 @@
 """Steps 9 to 15 of Algorithm 1: the one training loop, for every method."""
 
+import itertools
 import math
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ from wecolora.errors import NonFiniteLoss, OutOfMemory
 from wecolora.images import AugmentedImages
 from wecolora.objectives import Key, Objective
 from wecolora.ranks import Ranks
+from wecolora.recomputation import recomputed_blocks
 from wecolora.schedule import Schedule
 from wecolora.targets import TargetCache
 
@@ -50,12 +53,16 @@ class Setting:
         precision: ``fp32`` or ``bf16`` (autocast; weights and optimiser stay fp32).
         weight_decay: of AdamW, on matrices.
         loader_processes: image loader processes; 0 loads in the training process.
+        micro_batch: images that go through the networks at once, at most; None for a whole batch of the schedule.
+        checkpoint_activations: see `recomputed_blocks`.
     """
 
     device: torch.device
     precision: str = "fp32"
     weight_decay: float = 0.05
     loader_processes: int = 0
+    micro_batch: int | None = None
+    checkpoint_activations: bool = False
 
 
 class _MicroBatches(Sampler[list[Key]]):
@@ -95,6 +102,7 @@ class Trainer:
 
     Attributes:
         ranks: this process among those that train together; alone unless set before the first step.
+        micro_batch: images that go through the networks at once, at most; halved as often as memory does not suffice.
     """
 
     def __init__(
@@ -115,6 +123,7 @@ class Trainer:
         self.setting = setting
         self.computed = tuple(computed)
         self.ranks = Ranks()
+        self.micro_batch = setting.micro_batch or schedule.batch_size
         self.step = 0
         self.losses: list[float] = []
         self.speeds: list[float] = []
@@ -142,12 +151,18 @@ class Trainer:
         """Do the steps that are left, one at a time.
 
         Raises:
-            OutOfMemory: the device cannot hold a micro-batch.
+            OutOfMemory: the device cannot hold one image's pass.
             NonFiniteLoss: the loss is not a number any more.
         """
         if self.step >= self.schedule.total_steps:
             return
-        with self.objective.attached(self.student, self.teacher), deterministic(self.setting.device):
+        setting = self.setting
+        recomputed = (
+            recomputed_blocks(self.student, setting.device, setting.precision)
+            if setting.checkpoint_activations
+            else nullcontext()
+        )
+        with self.objective.attached(self.student, self.teacher), deterministic(setting.device), recomputed:
             batches = self.schedule.micro_batches(self.step)
             images = self._views()
             while self.step < self.schedule.total_steps:
@@ -220,17 +235,9 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         sizes = self.schedule.step_sizes(self.step)
-        total = torch.zeros((), device=self.setting.device)
-        for size in sizes:
-            keys = self.ranks.share(next(batches))
-            if not keys:  # fewer images than ranks
-                continue
-            try:
-                total += self._micro_batch(keys, next(images), len(keys) / sum(sizes))
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise OutOfMemory(str(self.setting.device), size) from error
+        # A share is empty where there are fewer images than ranks.
+        shares = [keys for _ in sizes if (keys := self.ranks.share(next(batches)))]
+        total = self._gradients(shares, itertools.islice(images, len(shares)), sum(sizes))
         loss = float(self.ranks.sum_gradients(list(self.trainable.values()), total))
         if not math.isfinite(loss):
             raise NonFiniteLoss(self.step + 1, loss, learning_rate)
@@ -242,6 +249,41 @@ class Trainer:
         self.losses.append(loss)
         self.speeds.append(speed)
         return StepResult(self.step, epoch, loss, learning_rate, speed)
+
+    def _gradients(self, shares: list[list[Key]], images: Iterator[Tensor], count: int) -> Tensor:
+        """Gradients of a step, in parts that memory holds; returns this rank's part of the loss.
+
+        Args:
+            shares: keys of the step's batches.
+            images: their views.
+            count: images of the step, of all ranks.
+        """
+        while True:
+            try:
+                return self._attempt(shares, images, count)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                tried = min(self.micro_batch, max(map(len, shares)))
+                if tried == 1:
+                    raise OutOfMemory(str(self.setting.device), tried) from error
+            # Only here has the error let go of what the failed pass had computed.
+            self.micro_batch = math.ceil(tried / 2)
+            if self.optimizer is not None:
+                self.optimizer.zero_grad(set_to_none=True)
+            if self.setting.device.type == "cuda":
+                torch.cuda.empty_cache()
+            for _ in images:  # those of this step that were not taken yet
+                pass
+            images = (self.images.batch(keys).to(self.setting.device) for keys in shares)
+
+    def _attempt(self, shares: list[list[Key]], images: Iterator[Tensor], count: int) -> Tensor:
+        total = torch.zeros((), device=self.setting.device)
+        for keys, views in zip(shares, images, strict=True):
+            for number, part in enumerate(torch.split(views, self.micro_batch)):
+                own = keys[number * self.micro_batch :][: len(part)]
+                total += self._micro_batch(own, part, len(own) / count)
+        return total
 
     def _micro_batch(self, keys: list[Key], images: Tensor, weight: float) -> Tensor:
         """Gradients of a micro-batch, weighted so that the step's gradient is the mean over its images."""

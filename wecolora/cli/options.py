@@ -65,6 +65,8 @@ _HELP: Mapping[str, Mapping[str, str]] = {
         "device": "Where to compute.",
         "devices": "GPUs, or processes on the CPU, that share the work.",
         "precision": "auto takes bf16 where the machine is made for it, else fp32.",
+        "micro_batch": "Images of a batch that are computed at once; unset: all, halved as often as memory asks for.",
+        "checkpoint_activations": "Compute the student's blocks twice to keep less in memory; the student is the same.",
     },
 }  # fmt: skip
 _OTHERS = "Others"

@@ -75,7 +75,7 @@ class OutputExists(WecoloraError):
 
 
 class OutOfMemory(WecoloraError):
-    """The device's memory does not hold one micro-batch."""
+    """The device's memory does not hold a batch, or not even one image of it."""
 
     code = "out_of_memory"
     field = "batch_size"
@@ -83,10 +83,13 @@ class OutOfMemory(WecoloraError):
     def __init__(self, device: str, batch_size: int) -> None:
         self.device = device
         self.batch_size = batch_size
-        super().__init__(
-            f"{device} ran out of memory with batches of {batch_size}: halve batch_size and double accumulate, "
-            "which gives the same student."
+        way_out = (
+            "checkpoint_activations keeps less, and so does a smaller image_size."
+            if batch_size == 1
+            else "halve batch_size and double accumulate, which gives the same student."
         )
+        images = "one image at a time" if batch_size == 1 else f"batches of {batch_size}"
+        super().__init__(f"{device} ran out of memory with {images}: {way_out}")
 
 
 class DeviceUnavailable(WecoloraError):

@@ -2603,6 +2603,12 @@ export interface operations {
                      */
                     block_weight?: number | null;
                     /**
+                     * Checkpoint Activations
+                     * @description Compute the student's blocks twice to keep less in memory.
+                     * @default false
+                     */
+                    checkpoint_activations?: boolean;
+                    /**
                      * Cls Weight
                      * @description Weight of the class token; unset: it counts like any token.
                      */
@@ -2690,6 +2696,11 @@ export interface operations {
                      * @enum {string}
                      */
                     method?: "wecolora" | "weco-kd" | "kd" | "weco-lora-qv" | "weco" | "deit" | "minivit" | "dmae";
+                    /**
+                     * Micro Batch
+                     * @description Images of a batch that are computed at once; unset: all, halved as often as memory asks for.
+                     */
+                    micro_batch?: number | null;
                     /** Name */
                     name?: string | null;
                     /**
@@ -2791,6 +2802,12 @@ export interface operations {
                      */
                     block_weight?: number | null;
                     /**
+                     * Checkpoint Activations
+                     * @description Compute the student's blocks twice to keep less in memory.
+                     * @default false
+                     */
+                    checkpoint_activations?: boolean;
+                    /**
                      * Cls Weight
                      * @description Weight of the class token; unset: it counts like any token.
                      */
@@ -2878,6 +2895,11 @@ export interface operations {
                      * @enum {string}
                      */
                     method?: "wecolora" | "weco-kd" | "kd" | "weco-lora-qv" | "weco" | "deit" | "minivit" | "dmae";
+                    /**
+                     * Micro Batch
+                     * @description Images of a batch that are computed at once; unset: all, halved as often as memory asks for.
+                     */
+                    micro_batch?: number | null;
                     /** Name */
                     name?: string | null;
                     /**
