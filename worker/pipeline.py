@@ -1,5 +1,6 @@
 """One job from its inputs to its stored files: fetch, distil, merge, probe, export, publish."""
 
+import shutil
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -252,6 +253,8 @@ class Pipeline:
         except (WecoloraError, OSError, RuntimeError) as error:
             self._log(f"There is no report page: {error}", warning=True)
             (self.out / "report.html").unlink(missing_ok=True)
+            if (self.out / "pictures").exists():
+                shutil.rmtree(self.out / "pictures")
             return
         for each in written.left_out:
             self._log(f"Not on the report page: {each.part}: {each.remedy}")

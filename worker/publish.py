@@ -10,7 +10,9 @@ from core.storage import Storage
 from worker.protocol import ArtifactRef
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say: the same student gives the same bytes
+_DRAWN_BY_PAGES = ("tsne.json", "tsne.jpg", "attention.json", "attention.jpg")
 _TYPES = {
+    ".jpg": "image/jpeg",
     ".html": "text/html; charset=utf-8",
     ".safetensors": "application/octet-stream",
     ".json": "application/json",
@@ -52,6 +54,8 @@ def store_artifacts(storage: Storage, out: Path, prefix: str) -> list[ArtifactRe
         "report.json": out / "report.json",
         "report.html": out / "report.html",
         "pictures.zip": out / "pictures.zip",
+        # For pages that draw them by themselves; the same files are in the zip.
+        **{name: out / "pictures" / name for name in _DRAWN_BY_PAGES},
     }
     artifacts = []
     for name, path in files.items():

@@ -26,6 +26,10 @@ NAMES = {
     "report.json",
     "report.html",
     "pictures.zip",
+    "tsne.json",
+    "tsne.jpg",
+    "attention.json",
+    "attention.jpg",
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from core.options import JobOptions
 from core.settings import Settings
@@ -83,11 +84,20 @@ def test_a_job_delivers_a_page_with_pictures_and_the_owners_names_of_the_classes
         names = {
             f"pictures/{name}.{kind}"
             for name in ("training", "tsne", "attention")
-            for kind in ("png", "json")
+            for kind in ("png", "json", "jpg")
+            if (name, kind) != ("training", "jpg")
         }
         assert names == set(pictures.namelist())
         classes = json.loads(pictures.read("pictures/tsne.json"))["classes"]
     assert classes[4] == "<b>digit 4</b>"
+    types = {artifact.name: artifact.content_type for artifact in result.artifacts}
+    for name in ("tsne", "attention"):
+        data = json.loads(storage.get_bytes(keys[f"{name}.json"]))
+        sheet = data["sheet"]
+        assert sheet["tiles"] == len(data["files" if name == "tsne" else "images"])
+        with Image.open(io.BytesIO(storage.get_bytes(keys[sheet["file"]]))) as image:
+            assert image.width == sheet["columns"] * sheet["tile_pixels"]
+        assert (types[f"{name}.json"], types[f"{name}.jpg"]) == ("application/json", "image/jpeg")
 
 
 def test_a_page_that_cannot_be_drawn_loses_no_student(
@@ -101,7 +111,7 @@ def test_a_page_that_cannot_be_drawn_loses_no_student(
     (result,) = recorder.all(ResultMessage)
     names = {artifact.name for artifact in result.artifacts}
     assert "student.safetensors" in names
-    assert not names & {"report.html", "pictures.zip"}
+    assert not names & {"report.html", "pictures.zip", "tsne.json", "attention.jpg"}
     assert "There is no report page: No space left on device" in [
         message.message for message in recorder.all(LogMessage) if message.level == "warning"
     ]

@@ -172,6 +172,8 @@ def test_methods_without_adapters_deliver_none(run, method: str) -> None:
         "report.json",
         "report.html",
         "pictures.zip",
+        "attention.json",
+        "attention.jpg",
     }
     assert result.result["method"] == method
 

@@ -8,6 +8,7 @@ matplotlib figure made from it. No global state of matplotlib is touched, so pic
 | `tsne` | latent spaces side by side |
 | `attention`, `rollout` | where the models look |
 | `curves` | loss, learning rate, accuracy against rank |
+| `sheets` | small copies of the images that they show, in one JPEG |
 | `figures` | colours, light and dark, PNG |
 | `job`, `page` | all pictures of a run, and its ``report.html`` |
 """

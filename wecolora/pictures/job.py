@@ -1,13 +1,14 @@
 """All pictures of a finished run, and its page: what ``wecolora report`` and the service call."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image as PILImage
 from torch import nn
 
 from wecolora.cost import inspect_models
@@ -17,16 +18,20 @@ from wecolora.evaluation.comparison import evaluate
 from wecolora.evaluation.features import extract_features
 from wecolora.evaluation.labelled import LabelledImages, LabelledSet
 from wecolora.evaluation.readers import read_labelled
+from wecolora.images import decode
 from wecolora.methods.multiplexing import is_multiplexed
 from wecolora.pictures.attention import draw_attention, make_attention
 from wecolora.pictures.curves import draw_curves, read_curves
 from wecolora.pictures.figures import LIGHT, write_bytes
 from wecolora.pictures.page import LeftOut, Picture, render_page
+from wecolora.pictures.sheets import Sheet, make_sheet
 from wecolora.pictures.tsne import MOST_POINTS, draw_maps, make_maps
 from wecolora.students import load_student, student_line
 from wecolora.teachers import TeacherSpec, load_teacher
 from wecolora.throughput import DEFAULT_BATCH_SIZES
 
+_THUMBNAIL_PIXELS = 48
+_MOST_VIEW_PIXELS = 336  # larger views would be bytes that no page shows
 _SEVERAL, _NONE = "several labels", "no label"
 
 
@@ -63,7 +68,8 @@ class WrittenPage:
 
     Attributes:
         page: ``report.html``.
-        files: under ``pictures/``: a PNG and a JSON file of each picture, and the measurements made for the page.
+        files: under ``pictures/``: a PNG and a JSON file of each picture, a JPEG of the images that it shows, and the
+            measurements made for the page.
         left_out: parts that the page lacks, and what would bring them.
     """
 
@@ -86,9 +92,14 @@ class _Collected:
         path = self.folder / f"{key}.json"
         self.files.append(write_bytes(json.dumps(content).encode(), path))
 
-    def add_picture(self, picture: Picture, content: object) -> None:
+    def add_picture(
+        self, picture: Picture, content: Mapping[str, object], sheet: Sheet | None = None
+    ) -> None:
         self.pictures.append(picture)
         self.files.append(write_bytes(picture.png(LIGHT), self.folder / f"{picture.key}.png"))
+        if sheet is not None:
+            self.files.append(write_bytes(sheet.content, self.folder / sheet.file))
+            content = {**content, "sheet": sheet.to_dict()}
         self.add_data(picture.key, content)
 
     def leave_out(self, part: str, remedy: str) -> None:
@@ -217,7 +228,8 @@ def _add_latent_spaces(collected: _Collected, given: PageInputs, models: Mapping
         f"Maps of {len(maps.files)} test images of {len(classes)} classes by {' and '.join(maps.models)}.",
         partial(draw_maps, maps),
     )
-    collected.add_picture(picture, maps.to_dict() | {"images_found": len(labelled.test)})
+    thumbnails = make_sheet("tsne.jpg", _small_images(part), len(part), _THUMBNAIL_PIXELS)
+    collected.add_picture(picture, maps.to_dict() | {"images_found": len(labelled.test)}, thumbnails)
 
 
 def _read_labelled(
@@ -258,6 +270,12 @@ def _single_labels(part: LabelledImages) -> tuple[np.ndarray, tuple[str, ...]]:
     return numbers, (*part.classes, _SEVERAL, _NONE)
 
 
+def _small_images(part: LabelledImages) -> Iterator[PILImage.Image]:
+    """Every image, no larger than a thumbnail needs."""
+    for each in part.images:
+        yield decode(each, _THUMBNAIL_PIXELS) if isinstance(each, Path) else PILImage.fromarray(each)
+
+
 def _names(part: LabelledImages) -> list[str]:
     return [
         _name(each, Path(part.source)) if isinstance(each, Path) else f"image {index}"
@@ -289,7 +307,9 @@ def _add_attention(collected: _Collected, given: PageInputs, models: Mapping[str
         f"What {' and '.join(maps.models)} attend to in {len(maps.files)} images.",
         partial(draw_attention, maps),
     )
-    collected.add_picture(picture, maps.to_dict())
+    side = min(maps.views[0].shape[0], _MOST_VIEW_PIXELS)
+    views = make_sheet("attention.jpg", map(PILImage.fromarray, maps.views), len(maps.views), side)
+    collected.add_picture(picture, maps.to_dict(), views)
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:

@@ -2,7 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.wecolora.conftest import SHAPE, make_teacher, run, write_images
 from tests.wecolora.pictures.test_page import read
@@ -44,6 +46,8 @@ def test_all_inputs_give_all_parts(finished, teacher_folder, tmp_path):
     assert written.left_out == ()
     assert {path.name for path in written.files} == {
         *(f"{key}.{kind}" for key in ("training", "tsne", "attention") for kind in ("png", "json")),
+        "tsne.jpg",
+        "attention.jpg",
         "cost.json",
         "evaluation.json",
     }
@@ -54,6 +58,15 @@ def test_all_inputs_give_all_parts(finished, teacher_folder, tmp_path):
     maps = json.loads((finished / "pictures" / "tsne.json").read_text())
     assert [model["name"] for model in maps["models"]] == ["teacher", "student"]
     assert maps["files"][0] == "class0/0.png"
+    with Image.open(finished / "pictures" / maps["sheet"]["file"]) as thumbnails:
+        columns, side = maps["sheet"]["columns"], maps["sheet"]["tile_pixels"]
+        assert thumbnails.size == (columns * side, -(-len(maps["files"]) // columns) * side)
+        assert not thumbnails.getexif()
+        row, column = divmod(len(maps["files"]) - 1, columns)
+        tile = thumbnails.crop((column * side, row * side, (column + 1) * side, (row + 1) * side))
+    # The last tile is the last image, and not the white behind it.
+    last = Image.open(tmp_path / "test" / maps["files"][-1]).convert("RGB").resize((side, side))
+    assert np.abs(np.asarray(tile, float) - np.asarray(last, float)).mean() < 20
     assert str(tmp_path) not in written.page.read_text(), "no path of this machine"
 
 
