@@ -9,10 +9,10 @@ import type { DatasetState, JobState } from "@/api/client";
 import { NotFound } from "@/app/NotFound";
 import { RouteError } from "@/app/RouteError";
 import { Shell } from "@/app/Shell";
+import type { Filter } from "@/common/ListFilter";
 
 /** What is in the URL of a list, so that it can be shared. */
-export interface ListSearch<State extends string> {
-  state?: State;
+export interface ListSearch<State extends string> extends Filter<State> {
   cursor?: string;
 }
 
@@ -24,6 +24,10 @@ function listSearch<State extends string>(states: readonly State[]) {
     const state = states.find((each) => each === search.state);
     return {
       ...(state !== undefined && { state }),
+      // A name of digits alone is a number in the address.
+      ...((typeof search.name === "string" || typeof search.name === "number") && {
+        name: String(search.name),
+      }),
       ...(typeof search.cursor === "string" && { cursor: search.cursor }),
     };
   };
@@ -89,6 +93,12 @@ const compareRoute = createRoute({
   component: lazyRouteComponent(() => import("@/compare/ComparePage"), "ComparePage"),
 });
 
+const accountRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: "/usage",
+  component: lazyRouteComponent(() => import("@/account/AccountPage"), "AccountPage"),
+});
+
 export const router = createRouter({
   routeTree: rootRoute.addChildren([
     indexRoute,
@@ -98,6 +108,7 @@ export const router = createRouter({
     datasetsRoute,
     datasetRoute,
     compareRoute,
+    accountRoute,
   ]),
   basepath: "/dashboard",
   defaultPreload: "intent",

@@ -14,6 +14,10 @@ export type Dataset = Schemas["DatasetOut"];
 export type DatasetState = Schemas["DatasetState"];
 export type Teacher = Schemas["TeacherOut"];
 export type Part = Schemas["PartOut"];
+export type ApiKey = Schemas["KeyOut"];
+export type Scope = Schemas["Scope"];
+export type Owner = Schemas["OwnerOut"];
+export type Me = Schemas["Me"];
 
 /**
  * `fetch` with the key, and with errors that say what to do.

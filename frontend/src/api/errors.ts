@@ -54,6 +54,6 @@ function parseProblem(text: string, response: Response): Problem {
     detail: `The answer was ${response.status} ${response.statusText}, and not from the service itself.`,
     code: "foreign_answer",
     errors: [],
-    instance: new URL(response.url).pathname,
+    instance: URL.parse(response.url)?.pathname ?? "",
   };
 }

@@ -1,5 +1,5 @@
 import { keepPreviousData, QueryCache, QueryClient, queryOptions } from "@tanstack/react-query";
-import { api, bodyOf, type DatasetState, type JobState } from "./client";
+import { api, bodyOf, type DatasetState, fetchFromApi, type JobState } from "./client";
 import { ApiError, isPassing } from "./errors";
 import type { DatasetReport } from "./report";
 import { fetchDatasetReport } from "./report";
@@ -42,6 +42,8 @@ export const meQuery = queryOptions({
 export interface ListPage<State> {
   cursor?: string | undefined;
   state?: State | undefined;
+  /** A part of it, in any case. */
+  name?: string | undefined;
 }
 
 export const jobsQuery = (page: ListPage<JobState>) =>
@@ -96,6 +98,34 @@ export const datasetReportQuery = (id: string) =>
   queryOptions<DatasetReport>({
     queryKey: ["datasets", id, "report"],
     queryFn: ({ signal }) => fetchDatasetReport(id, signal),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+
+export const keysQuery = (cursor: string | undefined) =>
+  queryOptions({
+    queryKey: ["keys", cursor],
+    queryFn: ({ signal }) =>
+      bodyOf(
+        api.GET("/keys", { params: { query: { limit: PAGE_SIZE, ...(cursor && { cursor }) } }, signal }),
+      ),
+    placeholderData: keepPreviousData,
+  });
+
+export const ownersQuery = (cursor: string | undefined) =>
+  queryOptions({
+    queryKey: ["owners", cursor],
+    queryFn: ({ signal }) =>
+      bodyOf(
+        api.GET("/owners", { params: { query: { limit: PAGE_SIZE, ...(cursor && { cursor }) } }, signal }),
+      ),
+    placeholderData: keepPreviousData,
+  });
+
+/** A file of the service, fetched with the key: an image's address cannot carry one. It never changes. */
+export const blobQuery = (path: string) =>
+  queryOptions({
+    queryKey: ["blob", path],
+    queryFn: async ({ signal }) => (await fetchFromApi(path, { signal })).blob(),
     staleTime: Number.POSITIVE_INFINITY,
   });
 

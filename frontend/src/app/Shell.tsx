@@ -6,11 +6,11 @@ import {
   useComputedColorScheme,
   useMantineColorScheme,
 } from "@mantine/core";
-import { IconMoon, IconPlus, IconSun } from "@tabler/icons-react";
+import { IconKey, IconMoon, IconPlus, IconSun } from "@tabler/icons-react";
 import { Outlet } from "@tanstack/react-router";
 import { ConnectionBanner } from "@/app/ConnectionBanner";
 import { KeyGate } from "@/app/KeyGate";
-import { LinkAnchor, LinkButton } from "@/common/links";
+import { LinkAnchor, LinkButton, LinkIcon } from "@/common/links";
 import { DropTarget } from "@/datasets/DropTarget";
 import { UploadBar } from "@/datasets/UploadBar";
 import icon from "@/icon.svg";
@@ -24,8 +24,8 @@ export function Shell() {
       </a>
       <AppShell.Header px={{ base: "sm", sm: "lg" }}>
         <Group className="page" h="100%" justify="space-between" wrap="nowrap" gap="xs">
-          <Group component="nav" aria-label="Main" gap="sm" wrap="nowrap">
-            <LinkAnchor to="/" underline="never" c="inherit" aria-label="WeCoLoRA, start">
+          <nav aria-label="Main" className="nav">
+            <LinkAnchor to="/" underline="never" c="inherit" aria-label="WeCoLoRA, start" visibleFrom="xs">
               <Group gap="xs" wrap="nowrap">
                 <img src={icon} alt="" width={22} height={22} />
                 <Text fw={700} visibleFrom="sm">
@@ -36,7 +36,7 @@ export function Shell() {
             <NavLink to="/jobs">Jobs</NavLink>
             <NavLink to="/datasets">Datasets</NavLink>
             <NavLink to="/compare">Compare</NavLink>
-          </Group>
+          </nav>
           <Group gap="xs" wrap="nowrap">
             <LinkButton to="/jobs/new" size="xs" aria-label="New job">
               <IconPlus size={16} aria-hidden />
@@ -44,6 +44,9 @@ export function Shell() {
                 New job
               </Text>
             </LinkButton>
+            <LinkIcon to="/usage" variant="default" size="lg" aria-label="Usage and keys">
+              <IconKey size={18} aria-hidden />
+            </LinkIcon>
             <SchemeSwitch />
           </Group>
         </Group>
@@ -67,6 +70,7 @@ function NavLink({ to, children }: { to: "/jobs" | "/datasets" | "/compare"; chi
     <LinkAnchor
       to={to}
       c="inherit"
+      inherit
       underline="hover"
       activeProps={{ style: { fontWeight: 700 } }}
       activeOptions={{ includeSearch: false }}

@@ -1,6 +1,7 @@
-import { Button, type ButtonProps, Group, Modal, Text } from "@mantine/core";
+import { Button, type ButtonProps, Group, Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import type { ReactNode } from "react";
+import { Dialog } from "./Dialog";
 
 interface Props extends ButtonProps {
   label: string;
@@ -19,7 +20,7 @@ export function ConfirmButton({ label, question, children, isPending, onConfirm,
       <Button variant="default" loading={isPending} onClick={open} {...button}>
         {label}
       </Button>
-      <Modal opened={isOpen} onClose={close} title={question} closeButtonProps={{ "aria-label": "Close" }}>
+      <Dialog opened={isOpen} onClose={close} title={question}>
         <Text>{children}</Text>
         <Group mt="lg" justify="flex-end">
           <Button variant="default" onClick={close} data-autofocus>
@@ -35,7 +36,7 @@ export function ConfirmButton({ label, question, children, isPending, onConfirm,
             {label}
           </Button>
         </Group>
-      </Modal>
+      </Dialog>
     </>
   );
 }

@@ -1,4 +1,11 @@
-import { Anchor, type AnchorProps, Button, type ButtonProps } from "@mantine/core";
+import {
+  ActionIcon,
+  type ActionIconProps,
+  Anchor,
+  type AnchorProps,
+  Button,
+  type ButtonProps,
+} from "@mantine/core";
 import { createLink } from "@tanstack/react-router";
 import type { ReactNode, Ref } from "react";
 
@@ -15,3 +22,8 @@ export const LinkAnchor = createLink((props: AnchorProps & WithRef) => (
 
 /** A link that looks like a button. */
 export const LinkButton = createLink((props: ButtonProps & WithRef) => <Button component="a" {...props} />);
+
+/** A link that is a sign alone; its label says where it leads. */
+export const LinkIcon = createLink((props: ActionIconProps & WithRef) => (
+  <ActionIcon component="a" {...props} />
+));

@@ -4,6 +4,7 @@ import { getRouteApi } from "@tanstack/react-router";
 import { useMemo } from "react";
 import type { Job } from "@/api/client";
 import { jobQuery, jobsQuery } from "@/api/queries";
+import { type Row, toCsv } from "@/common/csv";
 import { EmptyState } from "@/common/EmptyState";
 import { ErrorNote } from "@/common/ErrorNote";
 import { formatShare } from "@/common/format";
@@ -11,7 +12,6 @@ import { LinkAnchor } from "@/common/links";
 import { saveBlob } from "@/common/saveBlob";
 import { usePageTitle } from "@/common/usePageTitle";
 import { MEASURES, measured } from "@/jobs/result";
-import { type Row, toCsv } from "./csv";
 import { type Point, Scatter } from "./Scatter";
 
 const route = getRouteApi("/compare");

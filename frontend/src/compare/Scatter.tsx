@@ -4,6 +4,7 @@ import { useElementSize } from "@mantine/hooks";
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 import { formatParameters, formatShare } from "@/common/format";
+import { plotStyle } from "@/common/plotStyle";
 
 export interface Point {
   parameters: number;
@@ -11,7 +12,7 @@ export interface Point {
   isTeacher: boolean;
 }
 
-const HEIGHT = 300;
+const HEIGHT_REM = 19;
 
 /** Accuracy against parameters: students as full marks, their teachers as rings. */
 export function Scatter({ points, description }: { points: readonly Point[]; description: string }) {
@@ -32,32 +33,36 @@ export function Scatter({ points, description }: { points: readonly Point[]; des
 
   return (
     <div ref={box} role="img" aria-label={description}>
-      <div ref={target} style={{ minHeight: HEIGHT }} />
+      <div ref={target} style={{ minHeight: `${HEIGHT_REM}rem` }} />
     </div>
   );
 }
 
 function makeOptions(element: Element, width: number): uPlot.Options {
-  const style = getComputedStyle(element);
-  const colour = (name: string) => style.getPropertyValue(name).trim();
+  const { rem, font, colour } = plotStyle(element);
   const [text, accent, idle] = [
     colour("--mantine-color-text"),
     colour("--tone-accent"),
     colour("--tone-idle"),
   ];
   const grid = { stroke: colour("--mantine-color-default-border"), width: 1 };
-  const axis = { stroke: text, grid, ticks: grid, font: `12px ${style.fontFamily}` };
+  const axis = { stroke: text, grid, ticks: grid, font, labelFont: font };
   const marks = { paths: () => null, width: 0 };
   return {
     width,
-    height: HEIGHT,
+    height: HEIGHT_REM * rem,
     scales: { x: { time: false, range: pad }, y: { range: pad } },
     axes: [
-      { ...axis, label: "Parameters", values: (_plot, values) => values.map(formatParameters) },
+      {
+        ...axis,
+        label: "Parameters",
+        size: 3 * rem,
+        values: (_plot, values) => values.map(formatParameters),
+      },
       {
         ...axis,
         label: "Accuracy of a linear probe",
-        size: 64,
+        size: 4 * rem,
         values: (_plot, values) => values.map(formatShare),
       },
     ],

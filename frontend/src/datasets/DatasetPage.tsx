@@ -1,17 +1,20 @@
-import { Alert, Group, Loader, Paper, SimpleGrid, Stack, Table, Text, Title } from "@mantine/core";
+import { Alert, Group, Paper, SimpleGrid, Stack, Text, Title } from "@mantine/core";
 import { IconAlertTriangle } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import type { Dataset } from "@/api/client";
 import { datasetQuery, datasetReportQuery, partsQuery } from "@/api/queries";
-import type { DatasetReport, SizeRange, SkippedFile } from "@/api/report";
+import type { DatasetReport, SizeRange } from "@/api/report";
 import { ErrorNote } from "@/common/ErrorNote";
 import { formatBytes, formatCount, formatMoment } from "@/common/format";
 import { Loading } from "@/common/Loading";
-import { Section } from "@/common/Section";
 import { StateBadge } from "@/common/StateBadge";
 import { usePageTitle } from "@/common/usePageTitle";
+import { ContactSheet } from "./ContactSheet";
 import { DatasetActions } from "./DatasetActions";
+import { FileList } from "./FileList";
+import { IngestProgress } from "./IngestProgress";
+import { Classes, Statistics } from "./Statistics";
 import { UploadButtons } from "./UploadButtons";
 import { isActive, useUploads } from "./upload/uploads";
 
@@ -51,17 +54,7 @@ function DatasetBody({ dataset }: { dataset: Dataset }) {
     case "uploading":
       return <Interrupted dataset={dataset} />;
     case "ingesting":
-      return (
-        <Paper withBorder p="md" role="status">
-          <Group gap="sm">
-            <Loader size="sm" />
-            <Text>
-              The service unpacks the upload, decodes every image once, and leaves out what cannot be read. A
-              job may be started already: it waits for the images.
-            </Text>
-          </Group>
-        </Paper>
-      );
+      return <IngestProgress progress={dataset.progress} />;
     case "failed":
       return (
         <Alert
@@ -118,7 +111,17 @@ function Ready({ dataset }: { dataset: Dataset }) {
         <Figure name="Height, pixels">{rangeOf(report.data?.height)}</Figure>
       </SimpleGrid>
       {report.error && <ErrorNote error={report.error} />}
-      {dataset.class_names && <Classes names={dataset.class_names} splits={report.data?.splits ?? null} />}
+      <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="xl">
+        {dataset.contact_sheet && <ContactSheet dataset={dataset} layout={dataset.contact_sheet} />}
+        {dataset.statistics && <Statistics statistics={dataset.statistics} />}
+      </SimpleGrid>
+      {dataset.class_names && (
+        <Classes
+          names={dataset.class_names}
+          counts={dataset.statistics?.class_counts ?? null}
+          splits={dataset.splits}
+        />
+      )}
       {report.data && <LeftOut report={report.data} />}
     </>
   );
@@ -142,23 +145,6 @@ function rangeOf(range: SizeRange | undefined): string {
   return range.min === range.max ? `${range.min}` : `${range.min} to ${range.max}, median ${range.median}`;
 }
 
-function Classes({ names, splits }: { names: string[]; splits: DatasetReport["splits"] }) {
-  const parts = Object.entries(splits ?? {}).map(
-    ([split, count]) => `${split}: ${formatCount(count)} images`,
-  );
-  return (
-    <Section title={`${names.length} classes`}>
-      <Text>
-        Read from the folders, so that this dataset can be a job’s probe.
-        {parts.length > 0 && ` ${parts.join(", ")}.`}
-      </Text>
-      <Text size="sm" className="wrap">
-        {names.join(", ")}
-      </Text>
-    </Section>
-  );
-}
-
 function LeftOut({ report }: { report: DatasetReport }) {
   return (
     <>
@@ -172,43 +158,5 @@ function LeftOut({ report }: { report: DatasetReport }) {
         <FileList title="Duplicates" files={report.duplicates} count={report.duplicate_count} none="" />
       )}
     </>
-  );
-}
-
-interface FileListProps {
-  title: string;
-  files: SkippedFile[];
-  count: number;
-  none: string;
-}
-
-function FileList({ title, files, count, none }: FileListProps) {
-  return (
-    <Section title={title}>
-      {count === 0 && <Text c="dimmed">{none}</Text>}
-      {count > files.length && (
-        <Text size="sm" c="dimmed">
-          The first {formatCount(files.length)} of {formatCount(count)}.
-        </Text>
-      )}
-      {count > 0 && (
-        <Table verticalSpacing={4} aria-label={title}>
-          <Table.Thead>
-            <Table.Tr>
-              <Table.Th>File</Table.Th>
-              <Table.Th>Reason</Table.Th>
-            </Table.Tr>
-          </Table.Thead>
-          <Table.Tbody>
-            {files.map((file) => (
-              <Table.Tr key={file.path}>
-                <Table.Td className="mono wrap">{file.path}</Table.Td>
-                <Table.Td className="wrap">{file.reason}</Table.Td>
-              </Table.Tr>
-            ))}
-          </Table.Tbody>
-        </Table>
-      )}
-    </Section>
   );
 }

@@ -5,9 +5,9 @@ import type { Dataset, DatasetState } from "@/api/client";
 import { datasetsQuery } from "@/api/queries";
 import { EmptyState } from "@/common/EmptyState";
 import { formatAge, formatBytes, formatCount, formatMoment } from "@/common/format";
+import { ListFilter } from "@/common/ListFilter";
 import { Listing } from "@/common/Listing";
 import { StateBadge } from "@/common/StateBadge";
-import { StateSelect } from "@/common/StateSelect";
 import { useNow } from "@/common/useNow";
 import { usePageTitle } from "@/common/usePageTitle";
 import { UploadButtons } from "./UploadButtons";
@@ -18,6 +18,7 @@ const STATES: DatasetState[] = ["uploading", "ingesting", "ready", "failed"];
 export function DatasetsPage() {
   usePageTitle("Datasets");
   const search = route.useSearch();
+  const { cursor, ...filter } = search;
   const navigate = route.useNavigate();
   const datasets = useQuery(datasetsQuery(search));
   return (
@@ -26,21 +27,20 @@ export function DatasetsPage() {
         <Title order={1}>Datasets</Title>
         <Group gap="xs">
           <UploadButtons />
-          <StateSelect
+          <ListFilter
+            what="datasets"
             states={STATES}
-            value={search.state}
-            onChange={(state) => navigate({ search: state ? { state } : {} })}
+            value={search}
+            onChange={(filter) => navigate({ search: filter, replace: true })}
           />
         </Group>
       </Group>
       <Listing
         query={datasets}
         what="the datasets"
-        cursor={search.cursor}
-        onMove={(cursor) =>
-          navigate({ search: { ...(search.state && { state: search.state }), ...(cursor && { cursor }) } })
-        }
-        empty={search.state ? <Text>No dataset is in this state.</Text> : <NoDatasets />}
+        cursor={cursor}
+        onMove={(to) => navigate({ search: { ...filter, ...(to && { cursor: to }) } })}
+        empty={Object.keys(search).length > 0 ? <Text>No dataset fits.</Text> : <NoDatasets />}
       >
         {(rows) => (
           <>

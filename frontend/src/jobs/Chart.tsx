@@ -1,9 +1,13 @@
 import "uplot/dist/uPlot.min.css";
 import { useComputedColorScheme } from "@mantine/core";
 import { useElementSize } from "@mantine/hooks";
-import { useEffect, useRef } from "react";
+import { type KeyboardEvent, useEffect, useRef } from "react";
 import uPlot from "uplot";
 import { formatCount, formatNumber } from "@/common/format";
+import { plotStyle } from "@/common/plotStyle";
+import classes from "./Chart.module.css";
+import { logTicks } from "./ticks";
+import { zoomByKey } from "./zoom";
 
 export interface Line {
   label: string;
@@ -22,9 +26,12 @@ interface Props {
   resets: number;
 }
 
-const HEIGHT = 240;
+const HEIGHT_REM = 15;
 
-/** Lines over steps: drag to zoom, double click to see everything again. Canvas, so that 100,000 points stay smooth. */
+/**
+ * Lines over steps: drag to zoom, double click to see everything again; with the keyboard + and -, arrows and 0. Canvas,
+ * so that 100,000 points stay smooth.
+ */
 export function Chart({ x, lines, isLog, description, resets }: Props) {
   const { ref: box, width } = useElementSize<HTMLDivElement>();
   const target = useRef<HTMLDivElement>(null);
@@ -62,32 +69,60 @@ export function Chart({ x, lines, isLog, description, resets }: Props) {
     plot.current?.setData(latest.current, true);
   }, [resets]);
 
+  const zoom = (event: KeyboardEvent) => {
+    const chart = plot.current;
+    const { min, max } = chart?.scales.x ?? {};
+    if (chart === null || min == null || max == null || event.ctrlKey || event.metaKey || event.altKey)
+      return;
+    const steps = chart.data[0];
+    const range = zoomByKey(event.key, [min, max], [steps[0] ?? min, steps.at(-1) ?? max]);
+    if (range === null) return;
+    event.preventDefault();
+    chart.setScale("x", { min: range[0], max: range[1] });
+  };
+
   return (
-    <div ref={box} role="img" aria-label={description}>
-      <div ref={target} style={{ minHeight: HEIGHT }} />
+    <div
+      ref={box}
+      role="img"
+      aria-label={description}
+      aria-description="Plus and minus zoom, the arrow keys move, 0 shows all steps."
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: the keyboard zooms it
+      tabIndex={0}
+      className={classes.chart}
+      onKeyDown={zoom}
+    >
+      <div ref={target} style={{ minHeight: `${HEIGHT_REM}rem` }} />
     </div>
   );
 }
 
+/** uPlot would leave out what is no power of ten. */
+const asTheyAre: uPlot.Axis.Filter = (_chart, ticks) => ticks;
+
+/** Little room around the values: whole powers of ten would leave most curves a flat line. */
+function aroundLog(_chart: uPlot, least: number, most: number): [number, number] {
+  return least > 0 && most > 0 ? [least / 1.1, most * 1.1] : [1e-3, 1];
+}
+
 function makeOptions(labels: string[], isLog: boolean, element: Element, width: number): uPlot.Options {
-  const style = getComputedStyle(element);
-  const colour = (name: string) => style.getPropertyValue(name).trim();
+  const { rem, font, colour } = plotStyle(element);
   const text = colour("--mantine-color-text");
   const grid = { stroke: colour("--mantine-color-default-border"), width: 1 };
   const accent = colour("--tone-accent");
-  const font = `12px ${style.fontFamily}`;
   return {
     width,
-    height: HEIGHT,
+    height: HEIGHT_REM * rem,
     cursor: { drag: { x: true, y: false } },
     legend: { live: true },
-    scales: { x: { time: false }, y: { distr: isLog ? 3 : 1 } },
+    scales: { x: { time: false }, y: isLog ? { distr: 3, range: aroundLog } : { distr: 1 } },
     axes: [
       {
         stroke: text,
         grid,
         ticks: grid,
         font,
+        size: 3 * rem,
         values: (_chart, values) =>
           values.map((value) => (Number.isInteger(value) ? formatCount(value) : "")),
       },
@@ -96,7 +131,8 @@ function makeOptions(labels: string[], isLog: boolean, element: Element, width: 
         grid,
         ticks: grid,
         font,
-        size: 68,
+        size: 4.25 * rem,
+        ...(isLog && { splits: (_chart, _axis, least, most) => logTicks(least, most), filter: asTheyAre }),
         values: (_chart, values) => values.map((value) => (value == null ? "" : formatNumber(value))),
       },
     ],

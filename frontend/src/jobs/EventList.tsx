@@ -4,10 +4,13 @@ import { formatMoment } from "@/common/format";
 
 const MOST_SHOWN = 500;
 
-/** What happened, newest first. Training steps are in the curves. */
+/** States, phases, attempts and files, newest first. Training steps are in the curves, words in the log. */
 export function EventList({ events }: { events: readonly JobEvent[] }) {
   if (events.length === 0) return <Text c="dimmed">Nothing has happened yet.</Text>;
-  const shown = events.slice(-MOST_SHOWN).reverse();
+  const shown = events
+    .filter(({ type }) => type !== "log" && type !== "progress")
+    .slice(-MOST_SHOWN)
+    .reverse();
   return (
     <ScrollArea.Autosize mah="22rem" type="auto" viewportProps={{ tabIndex: 0 }}>
       <Table verticalSpacing={4} aria-label="Events, newest first">

@@ -15,6 +15,8 @@ import { EventList } from "./EventList";
 import type { StreamState } from "./eventLog";
 import { Failure } from "./Failure";
 import { JobActions } from "./JobActions";
+import { LogView } from "./LogView";
+import { workerOf } from "./log";
 import { OptionTable } from "./OptionTable";
 import { PhaseList } from "./PhaseList";
 import { RunningProgress } from "./RunningProgress";
@@ -44,11 +46,11 @@ function JobView({ job }: { job: Job }) {
   const isTraining = job.options.epochs !== 0;
   return (
     <Stack gap="lg">
-      <Heading job={job} stream={told.stream} onRetried={told.goOn} />
+      <Heading job={job} stream={told.stream} worker={workerOf(told.events)} onRetried={told.goOn} />
       {job.error && <Failure error={job.error} />}
       {job.state === "succeeded" && <TeacherBesideStudent job={job} />}
       {job.state === "succeeded" && <StudentFiles job={job} />}
-      {!ENDED.has(job.state) && <RunningProgress job={job} />}
+      {!ENDED.has(job.state) && <RunningProgress job={job} worker={workerOf(told.events)} />}
       <Section title="Phases">
         <PhaseList job={job} events={told.events} />
       </Section>
@@ -57,6 +59,9 @@ function JobView({ job }: { job: Job }) {
           <TrainingCurves curves={told.curves} />
         </Section>
       )}
+      <Section title="Log">
+        <LogView jobId={job.id} events={told.events} />
+      </Section>
       <Section title="Events">
         <EventList events={told.events} />
       </Section>
@@ -67,7 +72,15 @@ function JobView({ job }: { job: Job }) {
   );
 }
 
-function Heading({ job, stream, onRetried }: { job: Job; stream: StreamState; onRetried: () => void }) {
+interface HeadingProps {
+  job: Job;
+  stream: StreamState;
+  /** Of the newest attempt. */
+  worker: string | null;
+  onRetried: () => void;
+}
+
+function Heading({ job, stream, worker, onRetried }: HeadingProps) {
   return (
     <Stack gap="xs">
       <Group justify="space-between" align="flex-start" gap="sm">
@@ -93,6 +106,8 @@ function Heading({ job, stream, onRetried }: { job: Job; stream: StreamState; on
           {job.dataset_id}
         </LinkAnchor>{" "}
         · created {formatMoment(job.created_at)}
+        {ENDED.has(job.state) && job.attempt > 0 && ` · attempt ${job.attempt}`}
+        {ENDED.has(job.state) && worker !== null && ` by ${worker}`}
       </Text>
     </Stack>
   );

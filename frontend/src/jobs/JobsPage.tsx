@@ -5,10 +5,10 @@ import type { Job, JobState } from "@/api/client";
 import { jobsQuery } from "@/api/queries";
 import { EmptyState } from "@/common/EmptyState";
 import { formatAge, formatMoment, formatSeconds, secondsBetween } from "@/common/format";
+import { ListFilter } from "@/common/ListFilter";
 import { Listing } from "@/common/Listing";
 import { LinkAnchor, LinkButton } from "@/common/links";
 import { StateBadge } from "@/common/StateBadge";
-import { StateSelect } from "@/common/StateSelect";
 import { useNow } from "@/common/useNow";
 import { usePageTitle } from "@/common/usePageTitle";
 import { shareDone } from "./progress";
@@ -20,26 +20,26 @@ const STATES: JobState[] = ["queued", "running", "succeeded", "failed", "cancell
 export function JobsPage() {
   usePageTitle("Jobs");
   const search = route.useSearch();
+  const { cursor, ...filter } = search;
   const navigate = route.useNavigate();
   const jobs = useQuery(jobsQuery(search));
   return (
     <Stack gap="md">
       <Group justify="space-between" align="flex-end">
         <Title order={1}>Jobs</Title>
-        <StateSelect
+        <ListFilter
+          what="jobs"
           states={STATES}
-          value={search.state}
-          onChange={(state) => navigate({ search: state ? { state } : {} })}
+          value={search}
+          onChange={(filter) => navigate({ search: filter, replace: true })}
         />
       </Group>
       <Listing
         query={jobs}
         what="the jobs"
-        cursor={search.cursor}
-        onMove={(cursor) =>
-          navigate({ search: { ...(search.state && { state: search.state }), ...(cursor && { cursor }) } })
-        }
-        empty={<NoJobs isFiltered={search.state !== undefined} />}
+        cursor={cursor}
+        onMove={(to) => navigate({ search: { ...filter, ...(to && { cursor: to }) } })}
+        empty={<NoJobs isFiltered={Object.keys(search).length > 0} />}
       >
         {(rows) => <JobTable jobs={rows} />}
       </Listing>
@@ -97,7 +97,7 @@ function JobTable({ jobs }: { jobs: Job[] }) {
 }
 
 function NoJobs({ isFiltered }: { isFiltered: boolean }) {
-  if (isFiltered) return <Text>No job is in this state.</Text>;
+  if (isFiltered) return <Text>No job fits.</Text>;
   return (
     <EmptyState title="No jobs yet">
       <Text>

@@ -5,7 +5,7 @@ import { useNow } from "@/common/useNow";
 import { progressOf } from "./progress";
 
 /** How far a job is that has not ended: what it does, how long it will take, and when it was last heard of. */
-export function RunningProgress({ job }: { job: Job }) {
+export function RunningProgress({ job, worker }: { job: Job; worker: string | null }) {
   const now = useNow(1000);
   const progress = progressOf(job);
   const share = progress && progress.total_steps > 0 ? progress.step / progress.total_steps : null;
@@ -34,6 +34,7 @@ export function RunningProgress({ job }: { job: Job }) {
             <Fact name="Images a second">{formatNumber(progress.images_per_second)}</Fact>
           )}
           {job.attempt > 0 && <Fact name="Attempt">{job.attempt}</Fact>}
+          {worker !== null && job.state === "running" && <Fact name="Worker">{worker}</Fact>}
           {job.started_at && (
             <Fact name="Running for">{formatSeconds(secondsBetween(job.started_at, null, now))}</Fact>
           )}

@@ -1,16 +1,21 @@
-import { ActionIcon, Button, Code, CopyButton, Group, Stack, Table, Text, Tooltip } from "@mantine/core";
-import { IconCheck, IconCopy, IconDownload } from "@tabler/icons-react";
+import { Button, Code, Group, Stack, Table, Text } from "@mantine/core";
+import { IconDownload } from "@tabler/icons-react";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { lazy, Suspense } from "react";
 import { type Artifact, fetchFromApi, type Job } from "@/api/client";
 import { readKey } from "@/api/key";
 import { artifactsQuery } from "@/api/queries";
+import { CopyIcon } from "@/common/CopyIcon";
 import { ErrorNote } from "@/common/ErrorNote";
 import { formatBytes } from "@/common/format";
+import { Loading } from "@/common/Loading";
 import { Section } from "@/common/Section";
 import { saveBlob } from "@/common/saveBlob";
 
-const Pictures = lazy(() => import("./Pictures"));
+const Pictures = lazy(() => import("./pictures/Pictures"));
+
+/** What this page draws; the same files are in pictures.zip. */
+const DRAWN: ReadonlySet<string> = new Set(["tsne.json", "tsne.jpg", "attention.json", "attention.jpg"]);
 
 const MEANING: Record<string, string> = {
   "student.zip": "the student: unzip it and run the line above",
@@ -26,7 +31,6 @@ const MEANING: Record<string, string> = {
 /** The files of a job that succeeded, and the line that loads the student. */
 export function StudentFiles({ job }: { job: Job }) {
   const artifacts = useQuery(artifactsQuery(job.id));
-  const pictures = artifacts.data?.data.find(({ name }) => name === "pictures.zip");
   return (
     <>
       <Section title="Download">
@@ -35,7 +39,7 @@ export function StudentFiles({ job }: { job: Job }) {
         {artifacts.data && (
           <Table maw="60rem" aria-label="Files of the job" verticalSpacing="xs">
             <Table.Tbody>
-              {inOrder(artifacts.data.data).map((artifact) => (
+              {inOrder(artifacts.data.data.filter(({ name }) => !DRAWN.has(name))).map((artifact) => (
                 <Table.Tr key={artifact.name}>
                   <Table.Td>
                     <Download artifact={artifact} />
@@ -48,10 +52,10 @@ export function StudentFiles({ job }: { job: Job }) {
           </Table>
         )}
       </Section>
-      {pictures && (
+      {artifacts.data && (
         <Section title="Pictures">
-          <Suspense fallback={<Text c="dimmed">Loading the pictures …</Text>}>
-            <Pictures url={urlOf(pictures)} />
+          <Suspense fallback={<Loading what="the pictures" />}>
+            <Pictures files={artifacts.data.data} />
           </Suspense>
         </Section>
       )}
@@ -76,15 +80,7 @@ function LoadLine({ line }: { line: string }) {
         <Code block flex={1} miw={0} aria-labelledby="load-line" tabIndex={0}>
           {line}
         </Code>
-        <CopyButton value={line}>
-          {({ copied, copy }) => (
-            <Tooltip label={copied ? "Copied" : "Copy"}>
-              <ActionIcon variant="default" size="lg" onClick={copy} aria-label="Copy the line of Python">
-                {copied ? <IconCheck size={18} /> : <IconCopy size={18} />}
-              </ActionIcon>
-            </Tooltip>
-          )}
-        </CopyButton>
+        <CopyIcon value={line} label="Copy the line of Python" />
       </Group>
     </Stack>
   );

@@ -1,6 +1,7 @@
 import { Button, Group, Paper, SimpleGrid, Slider, Stack, Switch, Text, Title } from "@mantine/core";
 import { useMemo, useState } from "react";
 import { Chart, type Line } from "./Chart";
+import { CurveTable } from "./CurveTable";
 import { type Curves, describe, smooth } from "./curves";
 
 const DEFAULT_SMOOTHING = 0.6;
@@ -47,7 +48,7 @@ export function TrainingCurves({ curves }: { curves: Curves }) {
           Show all steps
         </Button>
         <Text size="sm" c="dimmed" visibleFrom="sm">
-          Drag over a chart to zoom in.
+          Drag over a chart to zoom in, or press + and − in it, the arrow keys, and 0.
         </Text>
       </Group>
       <SimpleGrid cols={{ base: 1, md: 2 }}>
@@ -70,6 +71,7 @@ export function TrainingCurves({ curves }: { curves: Curves }) {
           />
         </Figure>
       </SimpleGrid>
+      <CurveTable curves={curves} />
     </Stack>
   );
 }

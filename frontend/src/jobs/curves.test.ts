@@ -1,5 +1,5 @@
 import { expect, describe as group, test } from "vitest";
-import { addPoints, type Curves, describe, smooth, toPoint } from "./curves";
+import { addPoints, type Curves, describe, sampleRows, smooth, toPoint } from "./curves";
 
 const empty = (): Curves => ({ step: [], loss: [], lr: [] });
 const at = (step: number, loss = step / 10) => ({ step, loss, lr: 0.001 });
@@ -53,4 +53,13 @@ test("a curve is said in words, also before it has begun", () => {
   expect(describe("Loss", curves, curves.loss)).toBe(
     "Loss over 3 reported steps: 0.9000 at step 1, 0.3000 at step 80, least 0.2000.",
   );
+});
+
+test.each([
+  [0, 5, []],
+  [1, 5, [0]],
+  [3, 5, [0, 1, 2]],
+  [101, 5, [0, 25, 50, 75, 100]],
+])("of %i rows at most %i are taken evenly, both ends among them", (length, most, rows) => {
+  expect(sampleRows(length, most)).toEqual(rows);
 });

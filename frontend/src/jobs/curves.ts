@@ -51,6 +51,13 @@ export function smooth(values: readonly number[], weight: number): number[] {
   });
 }
 
+/** Numbers of at most so many rows of a column, evenly taken, the first and the last among them. */
+export function sampleRows(length: number, most: number): number[] {
+  const count = Math.min(length, most);
+  const gap = (length - 1) / Math.max(1, count - 1);
+  return Array.from({ length: count }, (_, index) => Math.round(index * gap));
+}
+
 /** A sentence for those who cannot see the curve. */
 export function describe(name: string, curves: Curves, values: readonly number[]): string {
   const [first, last] = [values[0], values.at(-1)];

@@ -15,7 +15,9 @@ import { useState } from "react";
 import { fetchFromApi, type Job, type Teacher } from "@/api/client";
 import { ApiError } from "@/api/errors";
 import { jobQuery } from "@/api/queries";
+import { makeAttempt } from "@/common/attempt";
 import { ErrorNote } from "@/common/ErrorNote";
+import { OwnTeachers } from "@/teachers/OwnTeachers";
 import { AdvancedOptions } from "./AdvancedOptions";
 import { DatasetSelect } from "./DatasetSelect";
 import { type Draft, RECIPES, type Recipe, toBody, USUAL_RANK } from "./draft";
@@ -30,11 +32,6 @@ const RECIPE_WORDS: Record<Recipe, string> = {
   paper: "The paper’s own settings, exactly.",
   instant: "The closed form only: no training, done in seconds to minutes.",
 };
-
-/** A name for one try. `crypto.randomUUID` is only for pages that came over TLS or from this machine. */
-function makeAttempt(): string {
-  return crypto.getRandomValues(new Uint32Array(4)).join("-");
-}
 
 interface Props {
   teachers: Teacher[];
@@ -95,6 +92,11 @@ export function JobForm({ teachers, initial }: Props) {
             value={teacher?.id ?? draft.teacher}
             onChange={(id) => change({ teacher: id })}
             error={errorAt("teacher")}
+          />
+          <OwnTeachers
+            teachers={teachers}
+            onChoose={(id) => change({ teacher: id })}
+            onDeleted={(id) => id === draft.teacher && change({ teacher: null })}
           />
           <RecipeChoice
             recipe={draft.recipe}

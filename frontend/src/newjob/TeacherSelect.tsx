@@ -24,7 +24,7 @@ export function TeacherSelect({ teachers, value, onChange, error }: Props) {
       required
       searchable
       limit={60}
-      data={teachers.map((teacher) => ({ value: teacher.id, label: teacher.name }))}
+      data={inGroups(teachers)}
       filter={({ options, search, limit }) => {
         const words = search.toLowerCase().split(/\s+/).filter(Boolean);
         const fits = (id: string) => {
@@ -32,7 +32,13 @@ export function TeacherSelect({ teachers, value, onChange, error }: Props) {
           const text = teacher ? searchText(teacher) : id.toLowerCase();
           return words.every((word) => text.includes(word));
         };
-        return options.filter((each) => "value" in each && fits(each.value)).slice(0, limit);
+        let room = limit;
+        return options.map((each) => {
+          if (!("items" in each)) return each;
+          const items = each.items.filter(({ value }) => fits(value)).slice(0, room);
+          room -= items.length;
+          return { ...each, items };
+        });
       }}
       renderOption={option}
       nothingFoundMessage="No teacher of the catalogue fits."
@@ -41,6 +47,19 @@ export function TeacherSelect({ teachers, value, onChange, error }: Props) {
       error={error}
     />
   );
+}
+
+/** The user's own first, under a heading of their own. */
+function inGroups(teachers: readonly Teacher[]) {
+  const [own, others] = [
+    teachers.filter(({ kind }) => kind === "uploaded"),
+    teachers.filter(({ kind }) => kind !== "uploaded"),
+  ];
+  const toItem = ({ id, name }: Teacher) => ({ value: id, label: name });
+  return [
+    { group: "Your own", items: own.map(toItem) },
+    { group: "Catalogue", items: others.map(toItem) },
+  ].filter(({ items }) => items.length > 0);
 }
 
 function searchText(teacher: Teacher): string {

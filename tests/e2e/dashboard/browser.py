@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    CDPSession,
+    ConsoleMessage,
+    Page,
+    Request,
+    ViewportSize,
+    sync_playwright,
+)
 
 from tools.dashboard import FRONTEND
 
@@ -23,11 +32,9 @@ window.longTasks = [];
 new PerformanceObserver((list) => longTasks.push(...list.getEntries().map((task) => task.duration)))
   .observe({type: "longtask", buffered: true});
 """
-LAPTOP, PHONE, WALL = (
-    {"width": 1280, "height": 800},
-    {"width": 360, "height": 740},
-    {"width": 3840, "height": 2160},
-)
+LAPTOP = ViewportSize(width=1280, height=800)
+PHONE = ViewportSize(width=360, height=740)
+WALL = ViewportSize(width=3840, height=2160)
 PATIENCE_MS = 60_000
 AXE = FRONTEND / "node_modules" / "axe-core" / "axe.min.js"
 
@@ -58,8 +65,12 @@ class Tab:
         self.complaints: list[str] = []
         self.foreign: list[str] = []
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
+        self.page.on("console", self._hear)
         self.page.on("request", self._note)
+
+    def _hear(self, said: ConsoleMessage) -> None:
+        if said.type == "error":
+            self.complaints.append(said.text)
 
     def _note(self, request: Request) -> None:
         if not request.url.startswith((self.url, "blob:", "data:")):
@@ -69,6 +80,10 @@ class Tab:
         self.page.goto(f"{self.url}/dashboard/{path}")
         self.page.locator("h1").wait_for()
         return self.page
+
+    def settle(self) -> None:
+        """Wait until nothing on the page is still being fetched for the first time."""
+        self.page.locator("[data-loading], [data-plan=stale]").first.wait_for(state="detached")
 
     def slow_down(self, bytes_per_second: int) -> None:
         """Hold uploads below a rate; -1 lets them go."""
@@ -90,6 +105,7 @@ class Tab:
     def drop(self, paths: Sequence[Path]) -> None:
         """Drop files or folders from the disk into the middle of the page, as the mouse does it."""
         size = self.page.viewport_size
+        assert size is not None
         data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):
             place = {"x": size["width"] // 2, "y": size["height"] // 2}

@@ -1,8 +1,5 @@
 """A service that asks for keys, and that goes away while the page is open."""
 
-import re
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,17 +7,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.e2e.dashboard.conftest import OpenTab
-from tests.e2e.service import ROOT, Service, wait_for
+from tests.e2e.dashboard.conftest import OpenTab, make_key
+from tests.e2e.service import Service, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-def make_key(data_dir: Path) -> str:
-    command = [sys.executable, "-m", "core.admin", "create-key", "--owner", "lab"]
-    environment = {"PATH": "/usr/bin:/bin", "WECOLORA_DATA_DIR": str(data_dir)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    return re.search(r"wcl_\S+", done.stdout)[0]
 
 
 @pytest.fixture
@@ -29,7 +19,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def locked(data_dir: Path) -> Iterator[Service]:
+def restarted(data_dir: Path) -> Iterator[Service]:
     service = Service(data_dir, WECOLORA_AUTH="keys")
     service.http.headers["Authorization"] = f"Bearer {make_key(data_dir)}"
     try:
@@ -39,28 +29,30 @@ def locked(data_dir: Path) -> Iterator[Service]:
 
 
 def test_a_page_that_was_given_a_key_outlives_a_restart_in_mid_job(
-    locked: Service, data_dir: Path, open_tab: OpenTab, digits: dict[str, bytes], tmp_path: Path
+    restarted: Service, data_dir: Path, open_tab: OpenTab, digits: dict[str, bytes], tmp_path: Path
 ) -> None:
-    key = locked.http.headers["Authorization"].removeprefix("Bearer ")
-    dataset = locked.upload("digits", ("digits.zip", digits["unlabelled"]))
+    key = restarted.http.headers["Authorization"].removeprefix("Bearer ")
+    dataset = restarted.upload("digits", ("digits.zip", digits["unlabelled"]))
     options = {"k": 8, "epochs": 24, "batch_size": 16, "seed": 7}
-    job_id = locked.post("/jobs", json={"teacher": "sample-digits", "dataset_id": dataset, **options})["id"]
+    job_id = restarted.post("/jobs", json={"teacher": "sample-digits", "dataset_id": dataset, **options})[
+        "id"
+    ]
 
-    tab = open_tab(locked)
+    tab = open_tab(restarted)
     page = tab.open(f"jobs/{job_id}")
     page.get_by_role("textbox", name="API key").fill("wcl_wrong")
     page.get_by_role("button", name="Use this key").click()
     headers = {"Authorization": "Bearer wcl_wrong"}
-    refusal = httpx2.get(f"{locked.url}/me", headers=headers).json()
+    refusal = httpx2.get(f"{restarted.url}/me", headers=headers).json()
     page.get_by_text(refusal["detail"]).wait_for()
     assert page.get_by_role("heading", level=1).inner_text() == "API key"
     page.get_by_role("textbox", name="API key").fill(key)
     page.get_by_role("button", name="Use this key").click()
     page.get_by_role("img", name="Loss over").wait_for()
-    locked.wait_for_step(job_id, 20)
+    restarted.wait_for_step(job_id, 20)
 
-    port = locked.url.rpartition(":")[2]
-    locked.stop()
+    port = restarted.url.rpartition(":")[2]
+    restarted.stop()
     page.get_by_text("The service does not answer").wait_for()
     tab.shoot("connection-lost")
     again = Service(data_dir, ["--port", port], WECOLORA_AUTH="keys")

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.dashboard.browser import LAPTOP, PHONE, WALL
-from tests.e2e.dashboard.conftest import OpenTab
+from tests.e2e.dashboard.browser import LAPTOP, PHONE, WALL, Tab
+from tests.e2e.dashboard.conftest import BROKEN, OpenTab
 from tests.e2e.service import Service
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-PATIENCE_SECONDS = 500
-IN_DOCUMENTS = ("job-succeeded", "new-job")
+IN_DOCUMENTS = ("job-succeeded", "new-job", "dataset-labelled")
 """Pages whose windows are pictures in docs/images."""
 LOOKS = {
     "light": {"viewport": LAPTOP, "color_scheme": "light"},
@@ -20,22 +19,6 @@ LOOKS = {
     "phone": {"viewport": PHONE, "color_scheme": "dark", "has_touch": True},
     "wall": {"viewport": WALL, "color_scheme": "light"},
 }
-
-
-@pytest.fixture(scope="module")
-def finished(service: Service, digits: dict[str, bytes]) -> dict[str, Any]:
-    """A job that succeeded, with a probe; one that failed; a dataset with files that were left out."""
-    images = service.upload("handwriting", ("digits.zip", digits["unlabelled"]), ("notes.txt", b"no image"))
-    probe = service.upload("handwriting, labelled", ("labelled.zip", digits["labelled"]))
-    body = {"teacher": "sample-digits", "dataset_id": images, "k": 8, "epochs": 2, "batch_size": 16}
-    good = service.post("/jobs", json={**body, "name": "digits, half", "probe": {"dataset_id": probe}})
-    bad = service.post(
-        "/jobs", json={**body, "name": "probe without labels", "probe": {"dataset_id": images}}
-    )
-    service.post("/datasets", json={"name": "interrupted"})
-    assert service.wait_for_end(good["id"], PATIENCE_SECONDS)["state"] == "succeeded"
-    assert service.wait_for_end(bad["id"], PATIENCE_SECONDS)["state"] == "failed"
-    return {"images": images, "probe": probe, "good": good["id"], "bad": bad["id"]}
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -58,7 +41,7 @@ def test_every_page_is_accessible_and_fits(
     found = {}
     for name, path in pages.items():
         page = tab.open(path)
-        page.wait_for_load_state("networkidle") if name.startswith("new") else page.wait_for_timeout(400)
+        tab.settle()
         if name == "job-succeeded":
             page.get_by_role("heading", name="Attention").wait_for()
             page.get_by_role("img", name="Loss over").wait_for()
@@ -67,6 +50,13 @@ def test_every_page_is_accessible_and_fits(
         tab.shoot(f"{name}-{look}")
         if look == "light" and name in IN_DOCUMENTS:
             tab.shoot(f"window-{name}", full=False)
+        if look == "light" and name == "job-succeeded":
+            page.get_by_role("img", name="Map of").first.focus()
+            page.keyboard.press("ArrowRight")
+            page.get_by_role("heading", name="Latent spaces").evaluate("(each) => each.scrollIntoView()")
+            page.mouse.wheel(0, -80)  # from below the bar at the top
+            page.wait_for_timeout(200)
+            tab.shoot("window-job-pictures", full=False)
         if name == "new-job":
             page.get_by_text("Advanced options").click()
         problems = tab.violations() + (["wider than the window"] if tab.overflows() else [])
@@ -74,6 +64,39 @@ def test_every_page_is_accessible_and_fits(
             found[name] = problems
     assert found == {}
     tab.expect_no_complaints()
+
+
+def test_a_dataset_shows_its_images_what_they_are_like_and_what_was_left_out(
+    service: Service, tab: Tab, finished: dict[str, Any]
+) -> None:
+    page = tab.open(f"datasets/{finished['images']}")
+    dataset = service.get(f"/datasets/{finished['images']}")
+    layout = dataset["contact_sheet"]
+    sheet = page.get_by_role("img", name=f"{layout['tiles']} of the 200 images")
+    sheet.wait_for()
+    page.wait_for_function("(image) => image.naturalWidth > 0", arg=sheet.element_handle())
+    assert sheet.evaluate("(image) => image.naturalWidth") == layout["columns"] * layout["tile_pixels"]
+    sizes = page.get_by_role("table", name="Images by the shorter side, in pixels")
+    assert "32 to 47 px" in sizes.get_by_role("row").nth(1).inner_text()
+    assert (
+        "200"
+        in page.get_by_role("table", name="Images by format").get_by_role("row", name="PNG").inner_text()
+    )
+    skipped = page.get_by_role("table", name="Files left out")
+    report = service.get(f"/datasets/{finished['images']}/report")
+    assert report["skipped_count"] == BROKEN + 1
+    assert skipped.get_by_role("row").count() == 26
+    page.get_by_role("button", name="Next").click()
+    assert skipped.get_by_role("row").count() == 1 + BROKEN + 1 - 25
+    page.get_by_role("textbox", name="Search: Files left out").fill("TORN/07")
+    page.get_by_text("1 to 1 of 1").wait_for()
+    assert "torn/07.jpg" in skipped.inner_text()
+    page.goto(f"{service.url}/dashboard/datasets/{finished['probe']}")
+    classes = page.get_by_role("table", name="Images of each class")
+    classes.wait_for()
+    counts = service.get(f"/datasets/{finished['probe']}")["statistics"]["class_counts"]
+    shown = [row.inner_text().split() for row in classes.get_by_role("row").all()[1:]]
+    assert shown == [[name, str(count)] for name, count in counts.items()]
 
 
 def test_a_job_can_be_reached_and_read_with_the_keyboard(

@@ -128,17 +128,6 @@ def test_other_files_do_not_go_into_an_interrupted_upload(
     assert list(arrived(service, dataset_id)) == [1]
 
 
-def test_files_are_chosen_with_the_keyboard_alone(service: Service, tab: Tab, digits_folder: Path) -> None:
-    page = tab.open("datasets")
-    page.locator("table, h2").first.wait_for()
-    with page.expect_file_chooser() as chooser:
-        page.get_by_role("button", name="Choose files or archives").press("Enter")
-    assert chooser.value.is_multiple()
-    chooser.value.set_files(sorted((digits_folder / "unlabelled").iterdir())[:20])
-    page.locator("[data-upload=done]").wait_for()
-    assert "20 files" in page.locator("[data-upload]").inner_text()
-
-
 def test_a_chosen_folder_keeps_its_paths(service: Service, tab: Tab, digits_folder: Path) -> None:
     page = tab.open("datasets")
     page.locator("input[data-choose=folder]").set_input_files(digits_folder / "test")

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 import timm
+from playwright.sync_api import Locator, Page
 
 from tests.e2e.dashboard.browser import Tab
 from tests.e2e.service import Service
@@ -64,6 +65,61 @@ def test_from_a_dropped_folder_to_a_student_that_timm_loads(
     assert len(student.blocks) == 6
     line = page.locator("pre").inner_text()
     assert line == f"import timm; student = {job['load']}"
+
+
+def tab_to(page: Page, role: str, name: str) -> Locator:
+    """Press Tab until something has the focus; it is reached, or the test fails."""
+    wanted = page.get_by_role(role, name=name, exact=True)
+    wanted.first.wait_for(state="attached")
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        focused = [
+            each for each in wanted.all() if each.evaluate("(each) => each === document.activeElement")
+        ]
+        if focused:
+            return focused[0]
+    raise AssertionError(f"Tab does not lead to the {role} {name!r}")
+
+
+def test_from_files_to_a_student_with_the_keyboard_alone(
+    service: Service, tab: Tab, digits_folder: Path
+) -> None:
+    page = tab.open("jobs")
+    # The browser is told to hand over file dialogs now: in the moment of the key it would be too late.
+    page.on("filechooser", lambda _: None)
+    tab_to(page, "link", "Datasets")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", level=1, name="Datasets").wait_for()
+    tab_to(page, "button", "Choose files or archives")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    assert chooser.value.is_multiple()
+    chooser.value.set_files(sorted((digits_folder / "unlabelled").iterdir())[:40])
+    page.locator("[data-upload=done]").wait_for()
+    assert "40 files" in page.locator("[data-upload]").inner_text()
+    tab_to(page, "link", "Dataset")
+    page.keyboard.press("Enter")
+    page.locator("[data-state=ready]").wait_for(timeout=240_000)
+    tab_to(page, "link", "New job on these images")
+    page.keyboard.press("Enter")
+    tab_to(page, "combobox", "Teacher")
+    page.keyboard.type("sample-digits")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    tab_to(page, "radio", "best")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.locator("[data-plan=current]").wait_for()
+    tab_to(page, "button", "Start the job")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/jobs/job_*")
+    job = service.job(page.url.rpartition("/")[2])
+    assert (job["recipe"], job["teacher"]["name"]) == ("instant", "sample-digits")
+    page.locator("[data-state=succeeded]").wait_for(timeout=240_000)
+    tab_to(page, "link", "student.zip")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    assert zipfile.is_zipfile(download.value.path())
 
 
 def test_a_folder_of_photographs_arrives_whole_with_its_paths(
