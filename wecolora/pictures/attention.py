@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -19,13 +20,15 @@ from torch import nn
 
 from wecolora.errors import OutOfRange, UnreadableImage
 from wecolora.images import Preprocessing, decode
-from wecolora.pictures.figures import Theme, new_figure
+from wecolora.pictures.figures import DOTS_PER_INCH, Theme
 from wecolora.pictures.rollout import DISCARD, attention_grids
 from wecolora.teachers import preprocessing_of
 
 MOST_IMAGES = 16
 _COLOURS = "inferno"  # even steps for the eye, also for colour-blind people and in print
 _STRONGEST = 0.75
+# Pixels of the figure's parts.
+_CELL, _GAP, _TITLE, _CAPTION = 410, 24, 56, 48
 
 
 @dataclass(frozen=True)
@@ -114,17 +117,35 @@ def make_attention(
 def draw_attention(maps: AttentionMaps, theme: Theme) -> Figure:
     """Draw a row an image: the image, then what each model attends to, laid over it."""
     columns, rows = 1 + len(maps.models), len(maps.files)
-    figure = new_figure(2.3 * columns, 2.45 * rows + 0.3, theme)
-    for row, axes in enumerate(figure.subplots(rows, columns, squeeze=False)):
-        view = maps.views[row]
-        _show(axes[0], view, theme, "image" if row == 0 else "")
-        name = maps.files[row]
-        axes[0].set_xlabel(
-            name if len(name) <= 30 else "…" + name[-29:], fontsize=7, color=theme.faint, parse_math=False
-        )
-        for cell, model, grids in zip(axes[1:], maps.models, maps.grids, strict=True):
-            _show(cell, overlay(view, grids[row]), theme, model if row == 0 else "")
+    width, height = columns * (_CELL + _GAP), _TITLE + rows * (_CELL + _CAPTION)
+    # Cells are put together here and drawn as one image: axes of their own would take the figure ten times as long.
+    canvas = np.full(
+        (height, width, 3), [round(255 * part) for part in mpl.colors.to_rgb(theme.paper)], np.uint8
+    )
+    figure = Figure(figsize=(width / DOTS_PER_INCH, height / DOTS_PER_INCH), facecolor=theme.paper)
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1), frameon=False, xticks=(), yticks=())
+    for row, (name, view) in enumerate(zip(maps.files, maps.views, strict=True)):
+        top = _TITLE + row * (_CELL + _CAPTION)
+        cells = [view, *(overlay(view, grids[row]) for grids in maps.grids)]
+        for column, cell in enumerate(cells):
+            left = column * (_CELL + _GAP) + _GAP // 2
+            canvas[top : top + _CELL, left : left + _CELL] = _enlarged(cell)
+        label = name if len(name) <= 30 else "…" + name[-29:]
+        _write(axes, 0, top + _CELL + _CAPTION / 2, label, 7, theme.faint)
+    for column, title in enumerate(("image", *maps.models)):
+        _write(axes, column, _TITLE / 2, title, 11, theme.ink)
+    axes.imshow(canvas, interpolation="nearest", aspect="auto")
     return figure
+
+
+def _enlarged(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(pixels).resize((_CELL, _CELL), Image.Resampling.LANCZOS))
+
+
+def _write(axes: Axes, column: int, y: float, text: str, size: float, colour: str) -> None:
+    x = (column + 0.5) * (_CELL + _GAP)
+    axes.text(x, y, text, fontsize=size, color=colour, ha="center", va="center", parse_math=False)
 
 
 def overlay(view: NDArray[np.uint8], grid: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -147,15 +168,6 @@ def overlay(view: NDArray[np.uint8], grid: NDArray[np.floating]) -> NDArray[np.u
     mixed = strength * colours + (1 - strength) * grey
     blended: NDArray[np.uint8] = np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
     return blended
-
-
-def _show(axes: Axes, pixels: NDArray[np.uint8], theme: Theme, title: str) -> None:
-    axes.imshow(pixels, interpolation="lanczos")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.set_title(title, color=theme.ink, fontsize=11)
 
 
 @torch.no_grad()
