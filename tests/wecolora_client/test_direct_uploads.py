@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from tests.wecolora_client.relay import Relay, relay_to
+from tests.relay import Relay, relay_to
 
 from core.models import DatasetPart
 from core.settings import Settings

@@ -79,6 +79,7 @@ def test_a_dataset_that_is_read_says_how_far_it_is(locked: Service, open_tab: Op
     database.close()
 
 
+@pytest.mark.quiet
 def test_ten_thousand_jobs_are_paged_and_searched_without_a_stall(
     locked: Service, many_jobs: None, open_tab: OpenTab, record_property: Callable[[str, object], None]
 ) -> None:

@@ -44,6 +44,7 @@ def settled(service: Service, dataset_id: str) -> dict[int, str]:
     return before
 
 
+@pytest.mark.quiet
 def test_20000_dropped_files_never_hold_the_page(
     tab: Tab, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
