@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from tests.relay import Relay, relay_to
 
 from core.models import DatasetPart
 from core.settings import Settings
 from tests.api.keys import make_key
 from tests.backends import run_s3
+from tests.relay import Relay, relay_to
 from tests.servers import Api, migrated_template, run_api
 from tests.wecolora_client.folders import write_folder
 from wecolora_client import Client, ServiceError, UploadProgress
