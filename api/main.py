@@ -26,6 +26,7 @@ from api.owners.router import router as owners
 from api.requests import RequestLog
 from api.resources import Resources
 from api.teachers.router import router as teachers
+from api.webhooks.router import messages as webhook_messages
 from api.webhooks.router import router as webhooks
 from core.exposure import AUTH_NOTES
 from core.logs import configure_logging
@@ -80,6 +81,7 @@ def create_app(settings: Settings | None = None, dashboard: Path = BUILT) -> Fas
     app.add_middleware(RequestLog, metrics=app.state.request_metrics)
     for router in (datasets, jobs, teachers, owners, keys, webhooks, audit, health, metrics):
         app.include_router(router)
+    app.webhooks.include_router(webhook_messages)
     app.add_api_route("/", _to_dashboard, include_in_schema=False)
     app.mount("/dashboard", make_dashboard(dashboard))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
@@ -99,7 +101,11 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     """The document, with problems in the place of FastAPI's own validation errors."""
     if app.openapi_schema is None:
         document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            webhooks=app.webhooks.routes,
         )
         schemas = document["components"]["schemas"]
         for unused in ("HTTPValidationError", "ValidationError"):
@@ -107,7 +113,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         problem = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(problem.pop("$defs"))
         schemas["Problem"] = problem
-        for path in document["paths"].values():
+        for path in (*document["paths"].values(), *document["webhooks"].values()):
             for operation in path.values():
                 operation["responses"].pop("422", None)
         app.openapi_schema = document

@@ -94,7 +94,7 @@ class PostOffice:
         words = outcome.error or f"taken, {outcome.status_code}"
         log.info("delivery %s to %s: %s", sending.delivery_id, sending.webhook_id, words)
         if not is_ours:
-            log.warning("delivery %s took longer than its lease", sending.delivery_id)
+            log.warning("delivery %s is not ours any more, and its outcome is not kept", sending.delivery_id)
 
     def _finish(self, sending: Sending, outcome: Outcome) -> bool:
         with self._runtime.database.write() as session:
@@ -113,6 +113,10 @@ class PostOffice:
             error = str(refused)
         except (OSError, ssl.SSLError, httpcore2.NetworkError, httpcore2.ProtocolError) as fault:
             error = f"{type(fault).__name__}: {fault}"
+        except Exception:
+            # One message that trips us must not end the dispatcher, again at every try.
+            log.exception("delivery %s", sending.delivery_id)
+            error = "a fault of the service, whose log says more"
         else:
             error = _refusal(status_code)
         return Outcome(status_code, error and error[:LONGEST_ERROR], time.monotonic() - started, retry_after)

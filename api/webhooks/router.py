@@ -1,6 +1,8 @@
 """Endpoints of webhooks."""
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.access import InSight, Reader, Writer
@@ -10,6 +12,7 @@ from api.webhooks import service
 from api.webhooks.schemas import (
     DeliveryList,
     DeliveryOut,
+    Message,
     WebhookChange,
     WebhookCreate,
     WebhookList,
@@ -20,6 +23,18 @@ from core.queries import webhooks as queries
 from core.states import DeliveryState
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
+messages = APIRouter(tags=["webhooks"])
+"""Described in the OpenAPI document, and sent by the dispatcher."""
+
+
+@messages.post("event", status_code=204, responses={410: {"description": "Disables the endpoint."}})
+def event(
+    body: Message,
+    webhook_id: Annotated[str, Header(description="The same at every try: drop what you have seen.")],
+    webhook_timestamp: Annotated[int, Header(description="Of this try, in seconds since 1970.")],
+    webhook_signature: Annotated[str, Header(description="`v1,BASE64`, one or more, separated by spaces.")],
+) -> None:
+    """A job or dataset changed. Any `2xx` takes the message, after Standard Webhooks."""
 
 
 @router.post("", status_code=201)

@@ -138,6 +138,23 @@ class DeliveryOut(BaseModel):
         )
 
 
+class MessageData(BaseModel):
+    """What changed."""
+
+    id: str = Field(description="Of the job or dataset.", examples=["job_01k9…"])
+    state: str = Field(examples=["failed"])
+    attempt: int | None = Field(None, description="Of a job: how many workers took it.")
+    error: str | None = Field(description="`code` of the error, where there is one.")
+
+
+class Message(BaseModel):
+    """What an endpoint is sent, as the signed body."""
+
+    type: WebhookEventType
+    timestamp: datetime = Field(description="When it happened.")
+    data: MessageData
+
+
 class DeliveryList(BaseModel):
     """A page of deliveries, newest first."""
 

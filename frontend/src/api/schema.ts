@@ -705,7 +705,28 @@ export interface paths {
         trace?: never;
     };
 }
-export type webhooks = Record<string, never>;
+export interface webhooks {
+    event: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Event
+         * @description A job or dataset changed. Any `2xx` takes the message, after Standard Webhooks.
+         */
+        post: operations["eventevent_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
 export interface components {
     schemas: {
         /**
@@ -1394,6 +1415,47 @@ export interface components {
             key_id: string | null;
             owner: components["schemas"]["OwnerOut"];
             scope: components["schemas"]["Scope"];
+        };
+        /**
+         * Message
+         * @description What an endpoint is sent, as the signed body.
+         */
+        Message: {
+            data: components["schemas"]["MessageData"];
+            /**
+             * Timestamp
+             * Format: date-time
+             * @description When it happened.
+             */
+            timestamp: string;
+            type: components["schemas"]["WebhookEventType"];
+        };
+        /**
+         * MessageData
+         * @description What changed.
+         */
+        MessageData: {
+            /**
+             * Attempt
+             * @description Of a job: how many workers took it.
+             */
+            attempt?: number | null;
+            /**
+             * Error
+             * @description `code` of the error, where there is one.
+             */
+            error: string | null;
+            /**
+             * Id
+             * @description Of the job or dataset.
+             * @example job_01k9…
+             */
+            id: string;
+            /**
+             * State
+             * @example failed
+             */
+            state: string;
         };
         /**
          * NetworkOut
@@ -3977,6 +4039,42 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
+            };
+        };
+    };
+    eventevent_post: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The same at every try: drop what you have seen. */
+                "webhook-id": string;
+                /** @description `v1,BASE64`, one or more, separated by spaces. */
+                "webhook-signature": string;
+                /** @description Of this try, in seconds since 1970. */
+                "webhook-timestamp": number;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Message"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Disables the endpoint. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };
