@@ -112,7 +112,7 @@ def http_server(settings: Settings, app: str) -> Iterator[tuple[int, int]]:
     port = free_port()
     with process(settings, "uvicorn", app, "--port", str(port), "--log-level", "warning") as running:
         for _ in range(600):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(httpx2.TransportError):
                 httpx2.get(f"http://127.0.0.1:{port}/openapi.json", timeout=5).raise_for_status()
                 break
             time.sleep(0.1)

@@ -49,7 +49,7 @@ def test_a_workers_disk_is_full_for_a_while(
 ) -> None:
     fault = strike("a worker's disk is full while checkpoints are due")
     alone.start(WECOLORA_DATA_DIR=str(small_disk), TMPDIR=str(small_disk))
-    job_id = fault.start(epochs=60)
+    job_id = fault.start(epochs=24)
     cluster.wait_for_checkpoint(job_id, 20)
     ballast = small_disk / "ballast"
     with fault.injected(job_id):
