@@ -86,7 +86,13 @@ def servers() -> Iterator[Settings]:
         run_s3() as s3,
     ):
         fields: dict[str, Any] = {name.removeprefix("WECOLORA_").lower(): value for name, value in s3.items()}
-        settings = Settings(data_dir=Path(folder), database_url=postgres.url, broker_url=redis_url, **fields)
+        settings = Settings(
+            data_dir=Path(folder),
+            database_url=postgres.url,
+            broker_url=redis_url,
+            log_level="WARNING",
+            **fields,
+        )
         database = Database(settings)
         migrate.upgrade(database.engine)
         database.close()

@@ -34,7 +34,9 @@ def configure_logging(settings: Settings) -> None:
     root.setLevel(settings.log_level)
     logging.captureWarnings(settings.logs_json)
     logging.getLogger(REQUESTS).setLevel(logging.INFO if settings.logs_json else logging.WARNING)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would log every request that it makes
+    # Every request that is made, and every message that wakes a worker: what comes of them has lines of its own.
+    for name in ("httpx2", "celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("uvicorn", "uvicorn.access"):
         # The server brings handlers of its own; its line for a request lacks the id, ours stands for it.
         server = logging.getLogger(name)
