@@ -151,7 +151,7 @@ class Trainer:
         """Do the steps that are left, one at a time.
 
         Raises:
-            OutOfMemory: the device cannot hold one image's pass.
+            OutOfMemory: the device cannot hold one image's pass, or memory not the views of a batch.
             NonFiniteLoss: the loss is not a number any more.
         """
         if self.step >= self.schedule.total_steps:
@@ -261,7 +261,7 @@ class Trainer:
         while True:
             try:
                 return self._attempt(shares, images, count)
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 tried = min(self.micro_batch, max(map(len, shares)))
@@ -279,7 +279,14 @@ class Trainer:
 
     def _attempt(self, shares: list[list[Key]], images: Iterator[Tensor], count: int) -> Tensor:
         total = torch.zeros((), device=self.setting.device)
-        for keys, views in zip(shares, images, strict=True):
+        for keys in shares:
+            try:
+                views = next(images)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                # Smaller parts are no help: the views of a batch are made together.
+                raise OutOfMemory(str(self.setting.device), len(keys)) from error
             for number, part in enumerate(torch.split(views, self.micro_batch)):
                 own = keys[number * self.micro_batch :][: len(part)]
                 total += self._micro_batch(own, part, len(own) / count)

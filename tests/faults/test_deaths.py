@@ -19,7 +19,7 @@ def test_a_trainer_is_killed(cluster: Cluster, strike: Strike) -> None:
     with fault.injected(job_id):
         os.kill(machine.trainer(job_id), signal.SIGKILL)
     job = cluster.wait_for_end(job_id)
-    assert (job["attempt"], cluster.row(job_id)["failed_attempts"]) == (2, 1)
+    assert job["attempt"] == 2
     messages = [each["message"] for each in cluster.events(job_id)]
     assert any("SIGKILL" in message and "memory" in message for message in messages)
     assert any("Resuming from step" in message for message in messages)

@@ -75,6 +75,16 @@ def test_memory_for_not_even_one_image_is_said(teacher, images, monkeypatch):
     assert caught.value.batch_size == 1
 
 
+def test_memory_for_the_views_of_a_batch_is_said_at_once(teacher, images, monkeypatch):
+    def fail(*_):
+        raise MemoryError("Unable to allocate 2.34 GiB for an array")
+
+    monkeypatch.setattr("wecolora.images.AugmentedImages.batch", fail)
+    with pytest.raises(errors.OutOfMemory, match="batch") as raised:
+        wecolora.distill(teacher, images, **SETTINGS)
+    assert raised.value.batch_size == 8
+
+
 def test_other_errors_are_not_taken_for_a_lack_of_memory(teacher, images, monkeypatch):
     def broken(*_):
         raise RuntimeError("the tensor has a negative number of elements")
