@@ -78,9 +78,9 @@ def test_a_workers_clock_is_wrong(cluster: Cluster, strike: Strike, alone: Machi
 
 def test_a_batch_does_not_fit_into_memory(cluster: Cluster, strike: Strike, alone: Machine) -> None:
     fault = strike("a batch needs more memory than there is")
-    alone.start(most_bytes=6 * GIBIBYTE)
+    alone.start(most_bytes=7 * GIBIBYTE // 2)
     fault.times += 1
-    job_id = fault.start("failed", image_size=2048, batch_size=200, recipe="paper")
+    job_id = fault.start("failed", image_size=1536, batch_size=200, recipe="paper")
     job = cluster.wait_for_end(job_id)
     assert (job["state"], job["attempt"], job["error"]["code"]) == ("failed", 1, "out_of_memory")
     tries = [each["message"] for each in cluster.events(job_id) if "Out of memory" in each["message"]]
