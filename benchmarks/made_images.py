@@ -7,17 +7,24 @@ from PIL import Image
 
 # The middle of ImageNet's sizes, across and upright.
 _SIZES = ((500, 375), (500, 333), (375, 500), (640, 480))
+_LARGE_SIZES = ((4000, 3000), (3000, 4000))
+# Cells of a layer and how strong it is: shapes of every size, large ones stronger, as in pictures of the world.
+_LAYERS = ((4, 60), (16, 30), (64, 15), (256, 8))
+_LARGE_LAYERS = (*_LAYERS, (2048, 6))
 
 
-def write_photographs(folder: Path, count: int) -> Path:
-    """Write ``count`` JPEGs of about 0.2 megapixels and 40 to 90 kilobytes; the same ones at every call."""
+def write_photographs(folder: Path, count: int, *, large: bool = False) -> Path:
+    """Write ``count`` JPEGs; the same ones at every call.
+
+    They have about 0.2 megapixels and 40 to 90 kilobytes, or, if large, 12 megapixels and some megabytes.
+    """
+    sizes, layers_of = (_LARGE_SIZES, _LARGE_LAYERS) if large else (_SIZES, _LAYERS)
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(0)
     for number in range(count):
-        width, height = _SIZES[number % len(_SIZES)]
+        width, height = sizes[number % len(sizes)]
         image = np.zeros((height, width, 3), dtype=np.float32)
-        # Shapes of every size, large ones stronger, as in pictures of the world.
-        for cells, strength in ((4, 60), (16, 30), (64, 15), (256, 8)):
+        for cells, strength in layers_of:
             coarse = generator.normal(0, strength, (cells, cells, 3)).astype(np.float32)
             layers = [
                 Image.fromarray(coarse[..., channel]).resize((width, height), Image.Resampling.BICUBIC)

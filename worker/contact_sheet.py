@@ -4,7 +4,7 @@ import io
 from dataclasses import dataclass, field
 from typing import Final
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 MOST_TILES: Final = 100
 TILE_PIXELS: Final = 96
@@ -23,18 +23,16 @@ class ContactSheet:
     stride: int = 1
     _tiles: list[Image.Image] = field(default_factory=list)
 
-    def add(self, number: int, data: bytes) -> None:
-        """Give an image its tile, if it is one of those that have one.
+    def add(self, number: int, image: Image.Image) -> None:
+        """Give an image its tile, the square in its middle, if it is one of those that have one.
 
         Args:
             number: of the image, counted from 0.
-            data: encoded and clean.
+            image: L or RGB.
         """
         if number % self.stride:
             return
-        with Image.open(io.BytesIO(data)) as image:
-            image.draft("RGB", (2 * TILE_PIXELS, 2 * TILE_PIXELS))  # a large JPEG is decoded at a fraction
-            self._tiles.append(ImageOps.fit(image.convert("RGB"), (TILE_PIXELS, TILE_PIXELS)))
+        self._tiles.append(_tile(image))
         if len(self._tiles) > MOST_TILES:
             self._tiles = self._tiles[::2]
             self.stride *= 2
@@ -54,3 +52,15 @@ class ContactSheet:
         buffer = io.BytesIO()
         sheet.save(buffer, "JPEG", quality=_QUALITY)
         return buffer.getvalue()
+
+
+def _tile(image: Image.Image) -> Image.Image:
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    tile = image.resize(
+        (TILE_PIXELS, TILE_PIXELS),
+        Image.Resampling.BICUBIC,
+        box=(left, top, left + side, top + side),
+        reducing_gap=1.0,
+    )
+    return tile.convert("RGB")

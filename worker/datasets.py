@@ -49,6 +49,7 @@ def make_spec(session: Session, claim: Claim, runtime: Runtime) -> IngestSpec:
         max_images=settings.max_dataset_images if left is None else min(left, settings.max_dataset_images),
         max_pixels=settings.max_image_pixels,
         max_bytes=settings.max_dataset_bytes,
+        stored_side=settings.max_stored_side,
     )
 
 

@@ -42,6 +42,8 @@ class IngestLimits:
     max_images: int
     max_pixels: int
     max_bytes: int
+    stored_side: int = 0
+    """Most pixels of the shorter side of what is stored; 0: images are stored as large as they came."""
 
     def unpack_limits(self) -> UnpackLimits:
         """Limits of the archives. Folders, side files and duplicates get room beside the images."""
@@ -130,24 +132,23 @@ class Ingest:
             tally.skip(entry.name, entry.problem)
             return
         try:
-            image = clean_image(entry.data, self._limits.max_pixels)
+            image = clean_image(entry.data, self._limits.max_pixels, self._limits.stored_side)
         except BadImage as bad:
             tally.skip(entry.name, bad.reason)
             return
-        digest = bytes.fromhex(image.pixels_sha256)
-        if digest in tally.digests:
+        if image.digest in tally.digests:
             tally.duplicate(entry.name)
             return
         if len(tally.widths) >= self._limits.max_images:
             raise TooManyImages(self._limits.max_images)
         # The server makes the name, so that no two collide and none means anything to a file system.
         name = f"{len(tally.widths):08d}{image.suffix}"
-        tally.digests.add(digest)
+        tally.digests.add(image.digest)
         tally.folders.add(folders_of(entry.name))
-        tally.widths.append(image.width)
-        tally.heights.append(image.height)
+        tally.widths.append(image.source_size[0])
+        tally.heights.append(image.source_size[1])
         tally.formats[image.source_format] += 1
-        self.contact_sheet.add(self.image_count - 1, image.data)
+        self.contact_sheet.add(self.image_count - 1, image.pixels)
         shard = self._writer.add(name, image.data)
         self._draft.write(
             index_line(
@@ -155,8 +156,8 @@ class Ingest:
                     shard=shard,
                     name=name,
                     path=entry.name,
-                    width=image.width,
-                    height=image.height,
+                    width=image.pixels.width,
+                    height=image.pixels.height,
                     sha256=hashlib.sha256(image.data).hexdigest(),
                 )
             )

@@ -45,7 +45,7 @@ def run(
         tell: is told how far it is, about twice a second.
     """
     prefix = f"datasets/{spec.dataset_id}/ingest/{spec.attempt}"
-    limits = IngestLimits(spec.max_images, spec.max_pixels, spec.max_bytes)
+    limits = IngestLimits(spec.max_images, spec.max_pixels, spec.max_bytes, spec.stored_side)
 
     def store(path: Path, shard: Shard) -> None:
         storage.put_file(f"{prefix}/{shard.name}", path)

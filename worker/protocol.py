@@ -73,6 +73,7 @@ class IngestSpec(_Frozen):
     max_images: int
     max_pixels: int
     max_bytes: int
+    stored_side: int = 0
 
 
 class PhaseMessage(_Frozen):

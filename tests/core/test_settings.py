@@ -1,12 +1,15 @@
 """Settings and their page."""
 
+import math
 import subprocess
 import sys
 
 import pytest
 
+from core.catalogue import load_catalogue
 from core.settings import Settings, read_settings, to_environment
 from tools.make_settings_table import DOCUMENT, with_table
+from wecolora.images import SMALLEST_CROP
 
 
 def test_the_table_of_settings_is_current():
@@ -16,6 +19,14 @@ def test_the_table_of_settings_is_current():
 
 def test_every_setting_says_what_it_is():
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_images_are_stored_large_enough_for_nearly_all_teachers():
+    needed = [
+        math.ceil(teacher.image_size / math.sqrt(SMALLEST_CROP)) for teacher in load_catalogue().teachers
+    ]
+    enough = sum(side <= Settings.model_fields["max_stored_side"].default for side in needed)
+    assert enough > 0.99 * len(needed)
 
 
 def test_variables_are_read_and_empty_ones_are_not(monkeypatch):

@@ -77,6 +77,28 @@ def test_a_part_that_is_not_what_was_announced_fails_the_dataset_by_its_name(
     assert storage.list_keys("datasets/ds_1/ingest") == []
 
 
+def test_a_job_gets_large_images_as_small_as_they_are_stored(
+    storage: Storage, tmp_path: Path, cache: Cache
+) -> None:
+    photograph = io.BytesIO()
+    Image.new("RGB", (90, 60), "red").save(photograph, "JPEG")
+    part = storage.put_bytes("datasets/ds_1/parts/1", photograph.getvalue())
+    spec = IngestSpec(
+        dataset_id="ds_1",
+        attempt=1,
+        parts=[PartRef(key=part.key, filename="a.jpg", sha256=part.sha256)],
+        scratch=tmp_path / "scratch",
+        max_images=100,
+        max_pixels=10_000,
+        max_bytes=1 << 20,
+        stored_side=20,
+    )
+    result = run(spec, storage).result
+    assert (result["statistics"]["width"]["max"], result["statistics"]["height"]["max"]) == (90, 60)
+    folder = fetch_images(storage, DatasetRef(id="ds_1", report_key=result["report_key"]), cache)
+    assert [Image.open(path).size for path in folder.rglob("*.jpg")] == [(30, 20)]
+
+
 def shades(folder: Path) -> list[int]:
     return sorted(Image.open(path).getpixel((0, 0)) for path in folder.rglob("*.png"))
 

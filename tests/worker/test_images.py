@@ -21,7 +21,7 @@ def encoded(image: Image.Image, form: str, **options: object) -> bytes:
 def decoded(clean: CleanImage) -> Image.Image:
     image = Image.open(io.BytesIO(clean.data))
     image.load()
-    assert image.size == (clean.width, clean.height)
+    assert image.size == clean.pixels.size
     assert image.mode in ("L", "RGB")
     return image
 
@@ -127,13 +127,73 @@ def test_of_an_animation_the_first_frame_is_used(form: str) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 20000), (20000, 1)])
 def test_extreme_shapes_are_kept_as_they_are(size: tuple[int, int]) -> None:
     clean = clean_image(encoded(Image.new("RGB", size, "white"), "PNG"), MAX_PIXELS)
-    assert (clean.width, clean.height) == size
+    assert clean.pixels.size == clean.source_size == size
 
 
 def test_the_same_pixels_in_two_codings_are_duplicates() -> None:
     as_png, as_bmp = (clean_image(encoded(gradient(), form), MAX_PIXELS) for form in ("PNG", "BMP"))
     turned = clean_image(encoded(gradient().transpose(Image.Transpose.ROTATE_180), "PNG"), MAX_PIXELS)
-    assert as_png.pixels_sha256 == as_bmp.pixels_sha256 != turned.pixels_sha256
+    assert as_png.digest == as_bmp.digest != turned.digest
+
+
+def test_images_that_differ_in_one_pixel_are_no_duplicates() -> None:
+    large = np.random.default_rng(0).integers(0, 256, (1000, 900, 3), dtype=np.uint8)
+    digests = {clean_image(encoded(Image.fromarray(large), "PNG"), MAX_PIXELS).digest}
+    for row, column in ((0, 0), (290, 899), (291, 0), (582, 1), (999, 899)):
+        changed = large.copy()
+        changed[row, column, 2] ^= 1
+        digests.add(clean_image(encoded(Image.fromarray(changed), "BMP"), MAX_PIXELS).digest)
+    assert len(digests) == 6
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
+@pytest.mark.parametrize(
+    ("size", "stored"),
+    [((300, 200), (150, 100)), ((200, 520), (100, 260)), ((250, 250), (100, 100)), ((110, 900), (100, 818))],
+)
+def test_a_large_image_is_stored_shrunk_and_counted_as_it_came(
+    form: str, size: tuple[int, int], stored: tuple[int, int]
+) -> None:
+    options = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}.get(form, {})
+    clean = clean_image(encoded(gradient(*size), form, **options), MAX_PIXELS, short_side=100)
+    assert (clean.source_size, decoded(clean).size) == (size, stored)
+    assert clean.suffix == (".jpg" if form == "JPEG" else ".png")
+    # A gradient shrunk is the gradient of the smaller size.
+    difference = np.asarray(decoded(clean), dtype=int) - np.asarray(gradient(*stored), dtype=int)
+    assert np.abs(difference).max() <= 6
+
+
+def test_an_image_is_shrunk_upright_and_without_its_metadata() -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    exif[0x010F] = "a camera"
+    clean = clean_image(encoded(gradient(300, 200), "JPEG", exif=exif), MAX_PIXELS, short_side=100)
+    assert (clean.source_size, decoded(clean).size) == ((200, 300), (100, 150))
+    assert b"a camera" not in clean.data
+
+
+@pytest.mark.parametrize("short_side", [0, 8, 9])
+def test_an_image_that_is_not_larger_is_stored_as_it_came(short_side: int) -> None:
+    source = encoded(gradient(), "JPEG", quality=70)
+    assert clean_image(source, MAX_PIXELS, short_side).data == clean_image(source, MAX_PIXELS).data
+
+
+def test_fine_detail_is_averaged_and_not_skipped() -> None:
+    stripes = np.zeros((400, 400), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    clean = clean_image(encoded(Image.fromarray(stripes), "PNG"), MAX_PIXELS, short_side=100)
+    assert np.abs(np.asarray(decoded(clean), dtype=int) - 127).max() <= 1
+
+
+def test_duplicates_are_found_by_the_pixels_before_they_are_shrunk() -> None:
+    jpeg = encoded(gradient(300, 200), "JPEG")
+    png = encoded(Image.open(io.BytesIO(jpeg)), "PNG")
+    other = Image.open(io.BytesIO(png))
+    other.putpixel((7, 7), (1, 2, 3))
+    same, again, different = (
+        clean_image(source, MAX_PIXELS, short_side=10) for source in (jpeg, png, encoded(other, "PNG"))
+    )
+    assert same.digest == again.digest != different.digest
 
 
 def test_an_image_over_the_pixel_cap_is_refused_before_it_is_decoded() -> None:
@@ -146,9 +206,9 @@ def test_an_image_over_the_pixel_cap_is_refused_before_it_is_decoded() -> None:
 
 def test_the_pixel_cap_is_inclusive() -> None:
     source = encoded(Image.new("L", (10, 10)), "PNG")
-    assert clean_image(source, 100).width == 10
+    assert clean_image(source, 100).source_size == (10, 10)
     with pytest.raises(BadImage, match="the limit is 99"):
-        clean_image(source, 99)
+        clean_image(source, 99, short_side=2)
 
 
 FOREIGN = {
@@ -179,11 +239,12 @@ def test_an_empty_file_is_refused() -> None:
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
-def test_a_truncated_image_is_refused_as_damaged(form: str, share: float) -> None:
+@pytest.mark.parametrize("short_side", [0, 8])
+def test_a_truncated_image_is_refused_as_damaged(form: str, share: float, short_side: int) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     source = encoded(Image.fromarray(noise), form)
     with pytest.raises(BadImage, match="is damaged"):
-        clean_image(source[: int(len(source) * share)], MAX_PIXELS)
+        clean_image(source[: int(len(source) * share)], MAX_PIXELS, short_side)
 
 
 def test_a_png_with_a_wrong_checksum_is_refused_as_damaged() -> None:

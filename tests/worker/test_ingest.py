@@ -105,6 +105,20 @@ def test_size_statistics_are_reported(tmp_path: Path) -> None:
     assert report.height.model_dump() == {"min": 1, "median": 2, "max": 5}
 
 
+def test_large_images_are_stored_smaller_and_their_statistics_tell_how_they_came(tmp_path: Path) -> None:
+    limits = IngestLimits(max_images=10, max_pixels=100_000, max_bytes=1 << 20, stored_side=20)
+    done = ingest(
+        tmp_path, png(1, (90, 60)), png(2, (30, 15)), png(3, (60, 90)), png(1, (90, 60)), limits=limits
+    )
+    assert done.report.width.model_dump() == {"min": 30, "median": 60, "max": 90}
+    assert done.report.height.model_dump() == {"min": 15, "median": 60, "max": 90}
+    assert sum(each.images for each in done.report.shorter_sides if each.from_pixels > 20) == 2
+    assert done.report.duplicate_count == 1
+    assert [(e.width, e.height) for e in done.index] == [(30, 20), (30, 15), (20, 30)]
+    for entry in done.index:
+        assert Image.open(io.BytesIO(done.image(entry))).size == (entry.width, entry.height)
+
+
 def test_every_shorter_side_lies_in_the_one_bin_that_says_so(tmp_path: Path) -> None:
     sides = [1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 63, 64, 95, 96]
     report = ingest(tmp_path, *(png(side, (side, 100)) for side in sides)).report

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pytest
 from sqlalchemy import update
 
 from core import leases
@@ -64,3 +65,11 @@ def test_an_ingest_takes_no_more_images_than_its_owner_may_still_have(runtime: R
             assert make_spec(session, claim, with_settings(runtime, quota_images=quota)).max_images == most
     with runtime.database.read() as session:
         assert make_spec(session, claim, runtime).max_images == runtime.settings.max_dataset_images
+
+
+@pytest.mark.parametrize("side", [0, 640])
+def test_an_ingest_stores_images_no_larger_than_the_deployment_says(runtime: Runtime, side: int) -> None:
+    waiting = add_dataset(runtime.database, DatasetState.INGESTING)
+    claim = runtime.write(lambda s: leases.claim_dataset(s, waiting, "worker-1", 30))
+    with runtime.database.read() as session:
+        assert make_spec(session, claim, with_settings(runtime, max_stored_side=side)).stored_side == side
