@@ -137,8 +137,8 @@ def test_the_same_pixels_in_two_codings_are_duplicates() -> None:
 
 
 def test_images_that_differ_in_one_pixel_are_no_duplicates() -> None:
-    large = np.random.default_rng(0).integers(0, 256, (1000, 900, 3), dtype=np.uint8)
-    digests = {clean_image(encoded(Image.fromarray(large), "PNG"), MAX_PIXELS).digest}
+    large = np.zeros((1000, 900, 3), dtype=np.uint8)
+    digests = {clean_image(encoded(Image.fromarray(large), "BMP"), MAX_PIXELS).digest}
     for row, column in ((0, 0), (290, 899), (291, 0), (582, 1), (999, 899)):
         changed = large.copy()
         changed[row, column, 2] ^= 1
