@@ -48,7 +48,7 @@ def test_a_page_that_was_given_a_key_outlives_a_restart_in_mid_job(
     assert page.get_by_role("heading", level=1).inner_text() == "API key"
     page.get_by_role("textbox", name="API key").fill(key)
     page.get_by_role("button", name="Use this key").click()
-    page.get_by_role("img", name="Loss over").wait_for()
+    page.get_by_role("img", name="Loss over").wait_for(timeout=240_000)
     restarted.wait_for_step(job_id, 20)
 
     port = restarted.url.rpartition(":")[2]
