@@ -113,26 +113,31 @@ class Relay:
     def _pass_on(self, source: socket.socket, target: socket.socket, is_client: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(16384):
-                if self._counts_to_a_cut(len(data), is_client):
+                allowed = self._until_cut(len(data), is_client)
+                if allowed is not None:
+                    target.sendall(data[:allowed])
                     self.cut()
                     return
                 self._flows.wait()
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
 
-    def _counts_to_a_cut(self, size: int, is_client: bool) -> bool:
+    def _until_cut(self, size: int, is_client: bool) -> int | None:
+        """How many of these bytes still pass before the connections are cut; None: all, and they are not cut."""
         with self._lock:
             if is_client:
+                before, limit = self.sent, self.cut_sent
                 self.sent += size
-                if self.cut_sent is not None and self.sent > self.cut_sent:
-                    self.cut_sent = None
-                    return True
             else:
+                before, limit = self.received, self.cut_received
                 self.received += size
-                if self.cut_received is not None and self.received > self.cut_received:
-                    self.cut_received = None
-                    return True
-        return False
+            if limit is None or before + size <= limit:
+                return None
+            if is_client:
+                self.cut_sent = None
+            else:
+                self.cut_received = None
+            return max(0, limit - before)
 
 
 @contextlib.contextmanager

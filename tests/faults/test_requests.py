@@ -69,9 +69,11 @@ def test_an_event_stream_breaks(cluster: Cluster, strike: Strike) -> None:
         relay_to(str(cluster.http.base_url)) as relay,
         httpx2.Client(base_url=relay.url, timeout=30) as client,
     ):
-        while cluster.job(job_id)["state"] not in TERMINAL or heard[-1] < cluster.events(job_id)[-1]["seq"]:
+        while cluster.job(job_id)["state"] not in TERMINAL or heard[-1:] != [
+            cluster.events(job_id)[-1]["seq"]
+        ]:
             headers = {"Last-Event-ID": str(heard[-1])} if heard else {}
-            relay.cut_received = relay.received + 3000
+            relay.cut_received = relay.received + 3000 + 1000 * fault.times
             try:
                 with client.stream(
                     "GET", f"/jobs/{job_id}/events", headers={"Accept": "text/event-stream", **headers}
