@@ -121,6 +121,11 @@ class Tab:
         shown = self.page.locator("[data-upload]")
         return shown.first.get_attribute("data-upload") if shown.count() else None
 
+    def wait_for_state(self, *states: str, timeout: float = 240_000) -> None:
+        """Wait until the job or dataset whose page this is has one of these states; lists do not count."""
+        wanted = ", ".join(f"h1 ~ [data-state={state}]" for state in states)
+        self.page.locator(wanted).wait_for(timeout=timeout)
+
     def state(self) -> str | None:
         return self.page.locator("[data-state]").first.get_attribute("data-state")
 

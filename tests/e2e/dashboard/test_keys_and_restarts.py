@@ -59,7 +59,7 @@ def test_a_page_that_was_given_a_key_outlives_a_restart_in_mid_job(
     try:
         again.http.headers["Authorization"] = f"Bearer {key}"
         page.get_by_text("The service does not answer").wait_for(state="hidden")
-        page.locator("[data-state=succeeded]").wait_for(timeout=240_000)
+        tab.wait_for_state("succeeded")
         job = again.job(job_id)
         assert (job["state"], job["attempt"]) == ("succeeded", 2)
         steps: list[int] = []

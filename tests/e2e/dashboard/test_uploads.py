@@ -84,7 +84,7 @@ def test_a_paused_upload_sends_nothing_until_it_is_resumed(service: Service, tab
     page.locator("[data-upload=done]").wait_for()
     # What had arrived was not sent again.
     assert not {str(number) for number in before} & set(sent[count:])
-    page.locator("[data-state=ready]").wait_for(timeout=240_000)
+    tab.wait_for_state("ready")
     assert service.get(f"/datasets/{dataset_id}")["image_count"] == 24
 
 
@@ -109,7 +109,7 @@ def test_an_upload_goes_on_in_another_browser_when_the_folder_is_dropped_again(
     second.drop([noise])
     page.locator("[data-upload=done]").wait_for()
     assert sorted(map(int, sent)) == sorted(set(range(1, 13)) - before.keys())
-    page.locator("[data-state=ready]").wait_for(timeout=240_000)
+    second.wait_for_state("ready")
     assert service.get(f"/datasets/{dataset_id}")["image_count"] == 24
     report = service.get(f"/datasets/{dataset_id}/report")
     assert (report["skipped_count"], report["duplicate_count"]) == (0, 0)
@@ -134,7 +134,7 @@ def test_a_chosen_folder_keeps_its_paths(service: Service, tab: Tab, digits_fold
     page.locator("input[data-choose=folder]").set_input_files(digits_folder / "test")
     page.locator("[data-upload=done]").wait_for()
     tab.open_dataset()
-    page.locator("[data-state=ready]").wait_for(timeout=240_000)
+    tab.wait_for_state("ready")
     page.get_by_role("heading", name="10 classes").wait_for()
     dataset = service.get(f"/datasets/{page.url.rpartition('/')[2]}")
     assert (dataset["name"], len(dataset["class_names"])) == ("test", 10)

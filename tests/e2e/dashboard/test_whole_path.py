@@ -23,7 +23,7 @@ def test_from_a_dropped_folder_to_a_student_that_timm_loads(
     tab.drop([digits_folder / "unlabelled"])
     page.locator("[data-upload=done]").wait_for()
     tab.open_dataset()
-    page.locator("[data-state=ready]").wait_for(timeout=240_000)
+    tab.wait_for_state("ready")
     assert page.get_by_role("heading", level=1).inner_text() == "unlabelled"
     dataset = service.get(f"/datasets/{page.url.rpartition('/')[2]}")
     assert dataset["image_count"] == len(list((digits_folder / "unlabelled").iterdir()))
@@ -46,7 +46,7 @@ def test_from_a_dropped_folder_to_a_student_that_timm_loads(
     page.get_by_text("Step: ").wait_for()
     page.get_by_role("img", name="Loss over").wait_for()
     tab.shoot("job-running")
-    page.locator("[data-state=succeeded]").wait_for(timeout=240_000)
+    tab.wait_for_state("succeeded")
     job = service.job(job_id)
     assert job["state"] == "succeeded"
     ratio = job["result"]["student"]["parameters"] / job["result"]["teacher"]["parameters"]
@@ -99,7 +99,7 @@ def test_from_files_to_a_student_with_the_keyboard_alone(
     assert "40 files" in page.locator("[data-upload]").inner_text()
     tab_to(page, "link", "Dataset")
     page.keyboard.press("Enter")
-    page.locator("[data-state=ready]").wait_for(timeout=240_000)
+    tab.wait_for_state("ready")
     tab_to(page, "link", "New job on these images")
     page.keyboard.press("Enter")
     tab_to(page, "combobox", "Teacher")
@@ -115,7 +115,7 @@ def test_from_files_to_a_student_with_the_keyboard_alone(
     page.wait_for_url("**/jobs/job_*")
     job = service.job(page.url.rpartition("/")[2])
     assert (job["recipe"], job["teacher"]["name"]) == ("instant", "sample-digits")
-    page.locator("[data-state=succeeded]").wait_for(timeout=240_000)
+    tab.wait_for_state("succeeded")
     tab_to(page, "link", "student.zip")
     with page.expect_download() as download:
         page.keyboard.press("Enter")
@@ -133,7 +133,7 @@ def test_a_folder_of_photographs_arrives_whole_with_its_paths(
     tab.drop([photographs])
     page.locator("[data-upload=done]").wait_for()
     tab.open_dataset()
-    page.locator("[data-state=ready]").wait_for(timeout=240_000)
+    tab.wait_for_state("ready")
     dataset_id = page.url.rpartition("/")[2]
     report = httpx2.get(f"{service.url}/datasets/{dataset_id}/report").json()
     assert (report["image_count"], report["skipped_count"]) == (40, 1)
@@ -152,7 +152,7 @@ def test_a_bad_archive_is_refused_in_the_service_s_words(service: Service, tab: 
     tab.drop([archive])
     page.locator("[data-upload=done]").wait_for()
     tab.open_dataset()
-    page.locator("[data-state=failed]").wait_for(timeout=240_000)
+    tab.wait_for_state("failed")
     dataset = service.get(f"/datasets/{page.url.rpartition('/')[2]}")
     alert = page.get_by_role("alert").inner_text()
     assert dataset["error"]["code"] == "archive_unsafe"
@@ -214,16 +214,16 @@ def test_cancelling_asks_first_and_then_shows_what_the_service_says(
     assert service.job(job["id"])["cancel_requested_at"] is None
     page.get_by_role("button", name="Cancel the job").click()
     dialog.get_by_role("button", name="Cancel the job").click()
-    page.locator("[data-state=cancelled]").wait_for(timeout=120_000)
+    tab.wait_for_state("cancelled")
     assert service.job(job["id"])["state"] == "cancelled"
     assert page.get_by_role("button", name="Cancel the job").count() == 0
 
     page.get_by_role("button", name="Try again").click()
-    page.locator("[data-state=queued], [data-state=running]").first.wait_for()
+    tab.wait_for_state("queued", "running")
     assert service.job(job["id"])["state"] in ("queued", "running")
     page.get_by_role("button", name="Cancel the job").click()
     dialog.get_by_role("button", name="Cancel the job").click()
-    page.locator("[data-state=cancelled]").wait_for(timeout=120_000)
+    tab.wait_for_state("cancelled")
     page.get_by_text("The job was cancelled.").nth(1).wait_for()
     page.reload()
     page.get_by_text("The job was cancelled.").nth(1).wait_for()
