@@ -6,6 +6,7 @@ from typing import Annotated
 from celery import Celery
 from fastapi import Depends, Request
 
+from api.jobs.watch import JobWatch
 from api.rates import RateLimiter
 from core.broker import make_celery
 from core.catalogue import Catalogue, load_catalogue
@@ -26,19 +27,22 @@ class Resources:
     celery: Celery
     catalogue: Catalogue
     rates: RateLimiter
+    watch: JobWatch
 
     @classmethod
     def open(cls, settings: Settings) -> "Resources":
         """Open everything; nothing is connected before it is used."""
         storage = Storage.from_settings(settings)
+        database = Database(settings)
         return cls(
             settings=settings,
-            database=Database(settings),
+            database=database,
             storage=storage,
             direct_uploads=DirectUploads.from_settings(settings, storage),
             celery=make_celery(settings),
             catalogue=load_catalogue(settings.teacher_catalogue),
             rates=RateLimiter(settings),
+            watch=JobWatch(database, settings.event_poll_seconds),
         )
 
     def close(self) -> None:

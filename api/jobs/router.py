@@ -188,7 +188,8 @@ async def list_events(
         # A browser's EventSource reconnects for ever; 204 is how it is told to stop.
         return Response(status_code=204)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return EventSourceResponse(stream_events(resources, principal, job_id, start), headers=headers)
+    stream = stream_events(resources, principal, job_id, start, pending, is_over)
+    return EventSourceResponse(stream, headers=headers)
 
 
 def _list_events(resources: Resources, viewer: Principal, job_id: str, after: int, limit: int) -> EventList:

@@ -1,6 +1,8 @@
 """Queries on `jobs`."""
 
-from sqlalchemy import ColumnElement, case, func, select, update
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import ColumnElement, Row, case, func, select, update
 from sqlalchemy.orm import Session
 
 from core import clock
@@ -36,6 +38,12 @@ def get_job(session: Session, job_id: str, viewer: Principal) -> Job:
     if job is None or job.deleted_at is not None or not viewer.may_see(job.owner):
         raise NotFound("job", job_id)
     return job
+
+
+def list_event_counts(session: Session, job_ids: Collection[str]) -> Sequence[Row[str, int, JobState]]:
+    """`id`, `event_count` and `state` of those of the jobs that are there."""
+    statement = select(Job.id, Job.event_count, Job.state)
+    return session.execute(statement.where(Job.id.in_(job_ids), Job.deleted_at.is_(None))).all()
 
 
 def lock_job(session: Session, job_id: str, viewer: Principal) -> Job:

@@ -1,5 +1,6 @@
 """Queries on `api_keys`."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,14 +43,16 @@ def note_use(session: Session, key_id: str) -> None:
     )
 
 
-def is_live(session: Session, key_id: str) -> bool:
-    """Whether the key may still be used."""
+def live_keys(session: Session, key_ids: Collection[str]) -> set[str]:
+    """Those of the keys that may still be used."""
+    if not key_ids:
+        return set()
     statement = select(ApiKey.id).where(
-        ApiKey.id == key_id,
+        ApiKey.id.in_(key_ids),
         ApiKey.revoked_at.is_(None),
         or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > clock.now()),
     )
-    return session.scalar(statement) is not None
+    return set(session.scalars(statement))
 
 
 def list_keys(session: Session, wanted: ListFilter, cursor: str | None, limit: int) -> Page[ApiKey]:

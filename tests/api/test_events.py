@@ -1,11 +1,16 @@
 """Events as JSON pages and as a stream."""
 
+import contextlib
 import json
 import threading
+import time
 
 import pytest
+from sqlalchemy import event, text, update
 
+from core import clock
 from core.leases import NewEvent, record_progress
+from core.models import Job
 from core.states import EventType
 from tests.api.rows import finish, queued_job, running_job
 from tests.servers import run_api, wait_until
@@ -109,6 +114,84 @@ def test_a_reader_that_leaves_releases_everything(api):
     # Writers are not kept waiting by readers that stay either.
     with api.client.stream("GET", f"/jobs/{job_id}/events", headers=STREAM):
         assert api.client.post(f"/jobs/{job_id}/cancel").json()["state"] == "cancelled"
+
+
+def test_many_readers_cost_the_database_as_much_as_one(make_settings):
+    with run_api(make_settings(event_poll_seconds=0.05)) as api:
+        job_id = queued_job(api)
+        statements = []
+        event.listen(api.database.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+
+        def asked_in_a_second():
+            start = len(statements)
+            time.sleep(1)
+            return len(statements) - start
+
+        with contextlib.ExitStack() as opened:
+
+            def open_stream():
+                url = f"/jobs/{job_id}/events"
+                response = opened.enter_context(api.client.stream("GET", url, headers=STREAM))
+                lines = response.iter_lines()
+                assert next(line for line in lines if line.startswith("id:")) == "id: 1"
+                return lines
+
+            readers = [open_stream()]
+            alone = asked_in_a_second()
+            readers += [open_stream() for _ in range(40)]
+            together = asked_in_a_second()
+            assert alone > 5
+            assert together < 2 * alone
+            api.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+            for lines in readers:
+                assert [line for line in lines if line.startswith("id:")] == ["id: 2"]
+
+
+def test_a_reader_far_behind_and_one_that_is_there_get_the_same_events(make_settings):
+    with run_api(make_settings(event_poll_seconds=0.2)) as api:
+        claim = running_job(api)
+        found = {}
+
+        def read(name, last_event_id):
+            found[name] = read_stream(api, claim.id, last_event_id)
+
+        readers = [threading.Thread(target=read, args=each) for each in (("all", None), ("late", 2))]
+        for reader in readers:
+            reader.start()
+        # More than a look takes at once.
+        events = [NewEvent(EventType.METRIC, f"step {step}", {"step": step}) for step in range(450)]
+        with api.database.write() as session:
+            record_progress(session, claim, {"step": 450}, events)
+        finish(api, claim)
+        for reader in readers:
+            reader.join()
+        assert [number for number, _, _ in found["all"]] == list(range(1, len(found["all"]) + 1))
+        assert found["late"] == found["all"][2:]
+        assert len(found["all"]) > 450
+
+
+def test_a_stream_of_a_job_that_is_deleted_ends(api):
+    job_id = queued_job(api)
+    with api.client.stream("GET", f"/jobs/{job_id}/events", headers=STREAM) as response:
+        lines = response.iter_lines()
+        assert any(line == "id: 1" for line in lines)
+        with api.database.write() as session:
+            session.execute(update(Job).where(Job.id == job_id).values(deleted_at=clock.now()))
+        assert not any(line.startswith("id:") for line in lines), "it ends without another one"
+
+
+def test_streams_end_when_the_database_cannot_be_read_so_that_readers_come_again(api):
+    job_id = queued_job(api)
+    with api.client.stream("GET", f"/jobs/{job_id}/events", headers=STREAM) as response:
+        lines = response.iter_lines()
+        assert any(line == "id: 1" for line in lines)
+        with api.database.engine.begin() as connection:
+            connection.execute(text("alter table jobs rename to jobs_away"))
+        assert not any(line.startswith("id:") for line in lines)
+        with api.database.engine.begin() as connection:
+            connection.execute(text("alter table jobs_away rename to jobs"))
+    api.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+    assert [number for number, _, _ in read_stream(api, job_id, last_event_id=1)] == [2]
 
 
 @pytest.mark.parametrize("headers", [{}, STREAM])
