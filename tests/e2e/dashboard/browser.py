@@ -17,6 +17,7 @@ from playwright.sync_api import (
     Page,
     Request,
     ViewportSize,
+    expect,
     sync_playwright,
 )
 
@@ -36,6 +37,7 @@ LAPTOP = ViewportSize(width=1280, height=800)
 PHONE = ViewportSize(width=360, height=740)
 WALL = ViewportSize(width=3840, height=2160)
 PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 AXE = FRONTEND / "node_modules" / "axe-core" / "axe.min.js"
 
 
@@ -117,17 +119,10 @@ class Tab:
         self.page.get_by_role("link", name="Dataset", exact=True).click()
         self.page.get_by_role("heading", level=1, name=left, exact=True).wait_for(state="detached")
 
-    def upload_state(self) -> str | None:
-        shown = self.page.locator("[data-upload]")
-        return shown.first.get_attribute("data-upload") if shown.count() else None
-
     def wait_for_state(self, *states: str, timeout: float = 240_000) -> None:
         """Wait until the job or dataset whose page this is has one of these states; lists do not count."""
         wanted = ", ".join(f"h1 ~ [data-state={state}]" for state in states)
         self.page.locator(wanted).wait_for(timeout=timeout)
-
-    def state(self) -> str | None:
-        return self.page.locator("[data-state]").first.get_attribute("data-state")
 
     def shoot(self, name: str, *, full: bool = True) -> None:
         self.shots.mkdir(parents=True, exist_ok=True)

@@ -40,10 +40,10 @@ def test_a_key_is_made_shown_once_used_and_revoked(locked: Service, open_tab: Op
     other = open_tab(locked)
     reader = sign_in(other, locked, key)
     reader.get_by_text("It may not upload images or teachers").wait_for()
+    reader.get_by_role("row", name="microscope (this one)").wait_for()
     assert reader.get_by_role("button", name="New key").count() == 0
     assert reader.get_by_role("button", name="Revoke").count() == 0
     assert reader.get_by_role("heading", name="Owners").count() == 0
-    reader.get_by_role("row", name="microscope (this one)").wait_for()
     assert reader.get_by_role("table", name="API keys").get_by_role("row").count() == 2
     reader.get_by_role("link", name="New job").click()
     reader.get_by_text("This key may only look").wait_for()

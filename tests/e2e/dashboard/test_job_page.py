@@ -1,22 +1,27 @@
 """A finished job's page: curves, log and pictures, with the pointer and with the keyboard alone."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.dashboard.browser import Tab
-from tests.e2e.service import Service
+from tests.e2e.service import Service, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
-def page(tab: Tab, finished: dict[str, Any]) -> Page:
+def page(service: Service, tab: Tab, finished: dict[str, Any]) -> Page:
+    """The job's page once every event has come."""
     page = tab.open(f"jobs/{finished['good']}")
-    page.get_by_role("img", name="Loss over").wait_for()
+    told = service.events(finished["good"])
+    points = [event for event in told if event["type"] == "metric"]
+    page.get_by_role("img", name=f"Loss over {len(points)} reported steps").wait_for()
+    page.get_by_role("log").get_by_text("The job succeeded.").wait_for()
     return page
 
 
@@ -26,27 +31,35 @@ def picture_of(canvas: Locator) -> str:
     return drawn
 
 
+def settled_picture(canvas: Locator, *others: str) -> str:
+    """The canvas once it stays as it is, and as none of the other pictures."""
+    seen = [picture_of(canvas)]
+
+    def stays() -> bool:
+        seen.append(picture_of(canvas))
+        return seen[-1] == seen[-2] and seen[-1] not in others
+
+    wait_for(stays, pause=0.1)
+    return seen[-1]
+
+
 def test_a_chart_zooms_by_the_keyboard_and_has_its_numbers_beside_it(
     service: Service, page: Page, finished: dict[str, Any]
 ) -> None:
     chart = page.get_by_role("img", name="Loss over")
     canvas = chart.locator("canvas")
-    whole = picture_of(canvas)
+    whole = settled_picture(canvas)
     chart.focus()
     page.keyboard.press("+")
-    page.wait_for_timeout(100)
-    near = picture_of(canvas)
+    near = settled_picture(canvas, whole)
     page.keyboard.press("ArrowRight")
-    page.wait_for_timeout(100)
-    moved = picture_of(canvas)
+    settled_picture(canvas, whole, near)
     page.keyboard.press("0")
-    page.wait_for_timeout(100)
-    assert len({whole, near, moved}) == 3
-    assert picture_of(canvas) == whole
+    wait_for(lambda: picture_of(canvas) == whole)
     page.get_by_text("The numbers").click()
     table = page.get_by_role("table", name="Loss and learning rate by step")
     metrics = [event["data"] for event in service.events(finished["good"]) if event["type"] == "metric"]
-    assert table.get_by_role("row").count() == 1 + len(metrics)
+    expect(table.get_by_role("row")).to_have_count(1 + len(metrics))
     assert f"{metrics[-1]['loss']:.3g}" in table.get_by_role("row").last.inner_text()
 
 
@@ -58,11 +71,12 @@ def test_the_log_is_searched_filtered_and_saved(
         event for event in service.events(finished["good"]) if event["type"] != "metric" and event["message"]
     ]
     lines = log.locator("[data-level]")
-    assert lines.count() == len(said)
+    expect(lines).to_have_count(len(said))
     page.get_by_role("textbox", name="Search the log").fill("SUCCEEDED job")
-    log.get_by_text("The job succeeded.").wait_for()
-    assert lines.count() == 1
+    expect(lines).to_have_count(1)
+    expect(lines).to_contain_text("The job succeeded.")
     page.get_by_role("textbox", name="Search the log").fill("")
+    expect(lines).to_have_count(len(said))
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as text").click()
     saved = Path(download.value.path()).read_text().splitlines()
@@ -77,15 +91,17 @@ def test_the_log_is_searched_filtered_and_saved(
 def test_an_image_lights_up_in_both_maps(service: Service, page: Page, finished: dict[str, Any]) -> None:
     data = json.loads(service.download(finished["good"], "tsne.json"))
     maps = page.get_by_role("img", name="Map of")
+    expect(maps).to_have_count(2)
     maps.first.scroll_into_view_if_needed()
     maps.first.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    assert [each.get_attribute("data-shown") for each in maps.all()] == ["1", "1"]
+    for each in (maps.first, maps.last):
+        expect(each).to_have_attribute("data-shown", "1")
     name = data["classes"][data["labels"][1]]
     page.get_by_text(f"Image 2 of {len(data['labels'])}, class {name}").wait_for(state="attached")
     page.keyboard.press("Escape")
-    assert maps.last.get_attribute("data-shown") is None
+    expect(maps.last).not_to_have_attribute("data-shown", re.compile(""))
 
     # With the pointer: the place of a point that no other one covers.
     places = data["models"][0]["coordinates"]
@@ -102,15 +118,14 @@ def test_an_image_lights_up_in_both_maps(service: Service, page: Page, finished:
     y = 0.5 - (places[alone][1] - (low + high) / 2) * scale
     box = maps.first.bounding_box()
     page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-    page.wait_for_function("() => document.querySelector('[data-shown]') !== null")
-    assert maps.last.get_attribute("data-shown") == str(alone)
+    expect(maps.last).to_have_attribute("data-shown", str(alone))
     # A class that is chosen is the only one that the keyboard steps through.
     page.mouse.move(0, 0)
     chosen = data["labels"].index(max(data["labels"]))
     page.get_by_role("group", name="Classes").get_by_role("button").nth(max(data["labels"])).click()
     maps.first.focus()
     page.keyboard.press("ArrowRight")
-    assert maps.first.get_attribute("data-shown") == str(chosen)
+    expect(maps.first).to_have_attribute("data-shown", str(chosen))
 
 
 def test_a_slider_leads_from_the_teacher_s_attention_to_the_student_s(page: Page) -> None:
@@ -120,17 +135,17 @@ def test_a_slider_leads_from_the_teacher_s_attention_to_the_student_s(page: Page
     )
     slider = page.get_by_role("slider", name="From teacher to student")
     slider.scroll_into_view_if_needed()
-    assert picture_of(teacher) != picture_of(student)
+    wait_for(lambda: picture_of(teacher) != picture_of(student))
     slider.focus()
     page.keyboard.press("Home")
-    assert picture_of(between) == picture_of(teacher)
+    wait_for(lambda: picture_of(between) == picture_of(teacher))
     page.keyboard.press("End")
-    assert picture_of(between) == picture_of(student)
+    wait_for(lambda: picture_of(between) == picture_of(student))
     with_attention = picture_of(teacher)
     page.get_by_role("slider", name="Attention over the image").focus()
     page.keyboard.press("Home")
-    assert picture_of(teacher) == picture_of(student) != with_attention
+    wait_for(lambda: picture_of(teacher) == picture_of(student) != with_attention)
     page.get_by_role("radio", name="Image 1").focus()
     page.keyboard.press("ArrowRight")
-    assert page.get_by_role("radio", name="Image 2").get_attribute("aria-checked") == "true"
-    assert page.get_by_role("img", name="Teacher: attention over image 2").count() == 1
+    expect(page.get_by_role("radio", name="Image 2")).to_have_attribute("aria-checked", "true")
+    expect(page.get_by_role("img", name="Teacher: attention over image 2")).to_have_count(1)

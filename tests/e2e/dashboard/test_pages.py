@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.e2e.dashboard.browser import LAPTOP, PHONE, WALL, Tab
 from tests.e2e.dashboard.conftest import BROKEN, OpenTab
@@ -85,12 +86,12 @@ def test_a_dataset_shows_its_images_what_they_are_like_and_what_was_left_out(
     skipped = page.get_by_role("table", name="Files left out")
     report = service.get(f"/datasets/{finished['images']}/report")
     assert report["skipped_count"] == BROKEN + 1
-    assert skipped.get_by_role("row").count() == 26
+    expect(skipped.get_by_role("row")).to_have_count(26)
     page.get_by_role("button", name="Next").click()
-    assert skipped.get_by_role("row").count() == 1 + BROKEN + 1 - 25
+    expect(skipped.get_by_role("row")).to_have_count(1 + BROKEN + 1 - 25)
     page.get_by_role("textbox", name="Search: Files left out").fill("TORN/07")
     page.get_by_text("1 to 1 of 1").wait_for()
-    assert "torn/07.jpg" in skipped.inner_text()
+    expect(skipped).to_contain_text("torn/07.jpg")
     page.goto(f"{service.url}/dashboard/datasets/{finished['probe']}")
     classes = page.get_by_role("table", name="Images of each class")
     classes.wait_for()
@@ -126,7 +127,7 @@ def test_the_address_of_a_filtered_list_can_be_shared(
     page = tab.open("jobs?state=failed")
     page.get_by_role("link", name="probe without labels").wait_for()
     assert page.get_by_role("link", name="digits, half").count() == 0
-    assert page.get_by_role("combobox", name="State").input_value() == "failed"
+    expect(page.get_by_role("combobox", name="State")).to_have_value("failed")
 
 
 def test_compared_jobs_are_in_the_address_and_in_the_csv(
@@ -137,7 +138,7 @@ def test_compared_jobs_are_in_the_address_and_in_the_csv(
     page.get_by_role("combobox", name="Jobs").click()
     page.get_by_role("option", name="digits, half").first.click()
     page.get_by_role("img", name="Accuracy against parameters").wait_for()
-    assert finished["good"] in page.url
+    page.wait_for_url(f"**{finished['good']}**")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save as CSV").click()
     with Path(download.value.path()).open(newline="") as file:

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 import timm
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.dashboard.browser import Tab
 from tests.e2e.service import Service
@@ -24,7 +24,7 @@ def test_from_a_dropped_folder_to_a_student_that_timm_loads(
     page.locator("[data-upload=done]").wait_for()
     tab.open_dataset()
     tab.wait_for_state("ready")
-    assert page.get_by_role("heading", level=1).inner_text() == "unlabelled"
+    expect(page.get_by_role("heading", level=1)).to_have_text("unlabelled")
     dataset = service.get(f"/datasets/{page.url.rpartition('/')[2]}")
     assert dataset["image_count"] == len(list((digits_folder / "unlabelled").iterdir()))
     page.get_by_role("button", name="Close the upload").click()
@@ -50,11 +50,9 @@ def test_from_a_dropped_folder_to_a_student_that_timm_loads(
     job = service.job(job_id)
     assert job["state"] == "succeeded"
     ratio = job["result"]["student"]["parameters"] / job["result"]["teacher"]["parameters"]
-    row = page.get_by_role("row", name="Parameters")
-    assert f"{ratio:.3g}" in row.inner_text()
+    expect(page.get_by_role("row", name="Parameters")).to_contain_text(f"{ratio:.3g}")
     points = [event for event in service.events(job_id) if event["type"] == "metric"]
-    curve = page.get_by_role("img", name="Loss over").get_attribute("aria-label")
-    assert f"over {len(points)} reported steps" in curve
+    page.get_by_role("img", name=f"Loss over {len(points)} reported steps").wait_for()
     page.get_by_role("heading", name="Attention").wait_for()
 
     with page.expect_download() as download:
@@ -138,8 +136,8 @@ def test_a_folder_of_photographs_arrives_whole_with_its_paths(
     report = httpx2.get(f"{service.url}/datasets/{dataset_id}/report").json()
     assert (report["image_count"], report["skipped_count"]) == (40, 1)
     skipped = page.get_by_role("table", name="Files left out")
-    assert f"{photographs.name}/broken.jpg" in skipped.inner_text()
-    assert report["skipped"][0]["reason"] in skipped.inner_text()
+    expect(skipped).to_contain_text(f"{photographs.name}/broken.jpg")
+    expect(skipped).to_contain_text(report["skipped"][0]["reason"])
 
 
 def test_a_bad_archive_is_refused_in_the_service_s_words(service: Service, tab: Tab, tmp_path: Path) -> None:
@@ -154,10 +152,10 @@ def test_a_bad_archive_is_refused_in_the_service_s_words(service: Service, tab: 
     tab.open_dataset()
     tab.wait_for_state("failed")
     dataset = service.get(f"/datasets/{page.url.rpartition('/')[2]}")
-    alert = page.get_by_role("alert").inner_text()
+    alert = page.get_by_role("alert")
     assert dataset["error"]["code"] == "archive_unsafe"
-    assert "archive_unsafe" in alert
-    assert dataset["error"]["message"] in alert
+    expect(alert).to_contain_text("archive_unsafe")
+    expect(alert).to_contain_text(dataset["error"]["message"])
 
 
 def test_the_sliders_show_at_once_what_the_student_will_be(service: Service, tab: Tab) -> None:
@@ -173,8 +171,8 @@ def test_the_sliders_show_at_once_what_the_student_will_be(service: Service, tab
     teacher = page.get_by_role("combobox", name="Teacher").input_value()
     plan = service.post("/jobs?dry_run=true", status=200, json={"teacher": teacher, "r": 3, "k": 128})
     row = page.get_by_role("table", name="The student beside its teacher").get_by_role("row", name="GMACs")
-    assert f"{plan['student_network']['gmacs']:.3g}" in row.inner_text()
-    assert page.get_by_text(plan["unknown"]["steps"]).first.is_visible()
+    expect(row).to_contain_text(f"{plan['student_network']['gmacs']:.3g}")
+    page.get_by_text(plan["unknown"]["steps"]).first.wait_for()
 
 
 def test_what_the_service_refuses_is_said_at_its_field(
@@ -190,7 +188,7 @@ def test_what_the_service_refuses_is_said_at_its_field(
     said.first.wait_for()
     page.get_by_role("button", name="Start the job").click()
     page.get_by_text("This job would be refused").wait_for()
-    assert said.first.is_visible()
+    said.first.wait_for()
     assert page.url.endswith(f"/jobs/new?dataset={dataset}")
     assert not [job for job in service.get("/jobs")["data"] if job["dataset_id"] == dataset]
     # The word goes when the value does.
@@ -216,7 +214,7 @@ def test_cancelling_asks_first_and_then_shows_what_the_service_says(
     dialog.get_by_role("button", name="Cancel the job").click()
     tab.wait_for_state("cancelled")
     assert service.job(job["id"])["state"] == "cancelled"
-    assert page.get_by_role("button", name="Cancel the job").count() == 0
+    expect(page.get_by_role("button", name="Cancel the job")).to_have_count(0)
 
     page.get_by_role("button", name="Try again").click()
     tab.wait_for_state("queued", "running")
