@@ -23,7 +23,7 @@ from core.errors import ObjectMissing, PayloadTooLarge, StorageUnavailable
 from core.settings import Settings
 
 if TYPE_CHECKING:
-    from obstore import ReadableFile
+    from obstore import GetOptions, ReadableFile
     from obstore.store import S3Config
 
 log = logging.getLogger(__name__)
@@ -118,10 +118,11 @@ class Storage:
         with _translated(key):
             return bytes(obstore.get(self.store, key).bytes())
 
-    def iter_bytes(self, key: str) -> Iterator[bytes]:
-        """An object in chunks."""
+    def iter_bytes(self, key: str, start: int = 0) -> Iterator[bytes]:
+        """An object in chunks, from a byte of it on."""
         with _translated(key):
-            for chunk in obstore.get(self.store, key).stream(CHUNK_BYTES):
+            options: GetOptions = {"range": {"offset": start}} if start else {}
+            for chunk in obstore.get(self.store, key, options=options).stream(CHUNK_BYTES):
                 yield bytes(chunk)
 
     async def iter_range(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""The form of an ingested dataset: tar shards of clean images, an index, and a report that names them all.
+"""The form of an ingested dataset: tar shards of clean images, an index, what was left out, and a report.
 
 `report.json` is the manifest and is stored last, so a dataset whose report can be read is complete.
 """
@@ -67,7 +67,7 @@ class SizeBin(_Frozen):
 
 
 class Report(_Frozen):
-    """What became of an upload. `skipped` is cut at some length; `skipped_count` is not."""
+    """What became of an upload. `skipped` and `duplicates` are cut at some length; `core.left_out` has them all."""
 
     image_count: int
     skipped_count: int

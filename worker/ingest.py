@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from core.left_out import LEFT_OUT_NAME, LeftOutFile, LeftOutKind
 from worker.archive import Budget, Entry, UnpackLimits
 from worker.contact_sheet import ContactSheet
 from worker.dataset import (
@@ -69,15 +70,16 @@ class _Tally:
     duplicates: list[SkippedFile] = field(default_factory=list)
     duplicate_count: int = 0
 
-    def skip(self, path: str, reason: str) -> None:
-        self.skipped_count += 1
-        if len(self.skipped) < _MAX_LISTED:
-            self.skipped.append(SkippedFile(path=path, reason=reason))
-
-    def duplicate(self, path: str) -> None:
-        self.duplicate_count += 1
-        if len(self.duplicates) < _MAX_LISTED:
-            self.duplicates.append(SkippedFile(path=path, reason="has the same pixels as an earlier image"))
+    def leave_out(self, file: LeftOutFile) -> None:
+        """Count a file, and name it in the report while there is room; the list beside it names all."""
+        if file.kind is LeftOutKind.SKIPPED:
+            self.skipped_count += 1
+            named = self.skipped
+        else:
+            self.duplicate_count += 1
+            named = self.duplicates
+        if len(named) < _MAX_LISTED:
+            named.append(SkippedFile(path=file.path, reason=file.reason))
 
 
 class Ingest:
@@ -95,6 +97,7 @@ class Ingest:
         self._budget = Budget(limits.unpack_limits())
         self._writer = ShardWriter(folder, on_shard, shard_bytes)
         self._draft = (folder / "draft.jsonl").open("w", encoding="utf-8")
+        self._left_out = (folder / LEFT_OUT_NAME).open("w", encoding="utf-8")
         self._tally = _Tally()
         self._on_entry = on_entry
         self.contact_sheet = ContactSheet()
@@ -104,6 +107,7 @@ class Ingest:
 
     def __exit__(self, *exc: object) -> None:
         self._draft.close()
+        self._left_out.close()
         self._writer.discard()
 
     @property
@@ -129,15 +133,15 @@ class Ingest:
     def _add(self, entry: Entry) -> None:
         tally = self._tally
         if entry.problem is not None:
-            tally.skip(entry.name, entry.problem)
+            self._leave_out(LeftOutKind.SKIPPED, entry, entry.problem)
             return
         try:
             image = clean_image(entry.data, self._limits.max_pixels, self._limits.stored_side)
         except BadImage as bad:
-            tally.skip(entry.name, bad.reason)
+            self._leave_out(LeftOutKind.SKIPPED, entry, bad.reason)
             return
         if image.digest in tally.digests:
-            tally.duplicate(entry.name)
+            self._leave_out(LeftOutKind.DUPLICATE, entry, "has the same pixels as an earlier image")
             return
         if len(tally.widths) >= self._limits.max_images:
             raise TooManyImages(self._limits.max_images)
@@ -163,13 +167,19 @@ class Ingest:
             )
         )
 
+    def _leave_out(self, kind: LeftOutKind, entry: Entry, reason: str) -> None:
+        file = LeftOutFile(kind, entry.name, reason)
+        self._tally.leave_out(file)
+        self._left_out.write(file.to_line())
+
     def finish(self) -> Report:
-        """Write the index, the contact sheet and the report into the folder.
+        """Write the index, the contact sheet, the list of what was left out and the report into the folder.
 
         Raises:
             NoImages, TooManyBadFiles: when what is left is not worth a dataset.
         """
         self._draft.close()
+        self._left_out.close()
         self._refuse_bad_uploads()
         self._writer.close()
         tally = self._tally

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from core.left_out import LEFT_OUT_NAME
 from core.settings import get_settings
 from core.storage import Storage
 from worker.childside import Worker, run_child
@@ -74,7 +75,8 @@ def run(
             local.unlink()
             parts_done += 1
         report = task.finish()
-    storage.put_file(f"{prefix}/{INDEX_NAME}", spec.scratch / INDEX_NAME)
+    for name in (INDEX_NAME, LEFT_OUT_NAME):
+        storage.put_file(f"{prefix}/{name}", spec.scratch / name)
     stored = storage.put_file(f"{prefix}/{CONTACT_SHEET_NAME}", spec.scratch / CONTACT_SHEET_NAME)
     sheet = vars(stored) | {"tiles": task.contact_sheet.tiles, "columns": COLUMNS, "tile_pixels": TILE_PIXELS}
     report_key = storage.put_file(f"{prefix}/{REPORT_NAME}", spec.scratch / REPORT_NAME).key

@@ -8,13 +8,14 @@ from fastapi.responses import StreamingResponse
 
 from api.access import Filtered, Reader, Writer
 from api.conditional import PRIVATE, names_etag
-from api.datasets import direct, service, uploads
+from api.datasets import direct, left_out, service, uploads
 from api.datasets.schemas import (
     HIGHEST_PART,
     DatasetComplete,
     DatasetCreate,
     DatasetList,
     DatasetOut,
+    LeftOutList,
     PartAnnounced,
     PartConfirm,
     PartList,
@@ -27,6 +28,7 @@ from api.resources import ResourcesDep
 from core import deletion
 from core.broker import send_ingest
 from core.errors import NotFound
+from core.left_out import LeftOutKind
 from core.queries import audit
 from core.queries import datasets as queries
 from core.quotas import check_images
@@ -63,10 +65,13 @@ def list_datasets(
     wanted: Filtered,
     page: PageDep,
     state: DatasetState | None = None,
+    labelled: Annotated[
+        bool | None, Query(description="Only those whose images lie in class folders, or only the others.")
+    ] = None,
 ) -> DatasetList:
     """Datasets, newest first."""
     with resources.database.read() as session:
-        found = queries.list_datasets(session, wanted, state, page.cursor, page.limit)
+        found = queries.list_datasets(session, wanted, state, labelled, page.cursor, page.limit)
     link_next(request, response, found.next_cursor)
     rows = [DatasetOut.of(row) for row in found.rows]
     return DatasetList(data=rows, has_more=found.next_cursor is not None, next_cursor=found.next_cursor)
@@ -202,6 +207,44 @@ async def get_report(dataset_id: str, resources: ResourcesDep, principal: Reader
     chunks = resources.storage.iter_range(key, 0, size_bytes)
     headers = {"Content-Length": str(size_bytes)}
     return StreamingResponse(chunks, media_type="application/json", headers=headers)
+
+
+def _left_out_query(
+    kind: LeftOutKind | None = None,
+    search: Annotated[
+        str, Query(max_length=200, description="Words, each of which is in the path or the reason.")
+    ] = "",
+    limit: Annotated[int, Query(ge=1, le=100, description="Rows a page.")] = 20,
+    cursor: Annotated[int, Query(ge=0, le=10**15, description="`next_cursor` of the page before.")] = 0,
+) -> left_out.LeftOutQuery:
+    return left_out.LeftOutQuery(kind, tuple(search.casefold().split()), cursor, limit)
+
+
+@router.get("/{dataset_id}/left-out")
+def list_left_out(
+    dataset_id: str,
+    request: Request,
+    response: Response,
+    resources: ResourcesDep,
+    principal: Reader,
+    wanted: Annotated[left_out.LeftOutQuery, Depends(_left_out_query)],
+) -> LeftOutList:
+    """Every file that the ingest left out, in the order of the upload."""
+    found = left_out.find(resources, principal, dataset_id, wanted)
+    link_next(request, response, found.next_cursor)
+    return found
+
+
+@router.get(
+    "/{dataset_id}/left-out.csv",
+    response_class=Response,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
+def get_left_out_csv(dataset_id: str, resources: ResourcesDep, principal: Reader) -> Response:
+    """The same, all of it, as a table with the columns kind, path and reason."""
+    rows = left_out.write_csv(resources, principal, dataset_id)
+    headers = {"Content-Disposition": f'attachment; filename="{dataset_id}-left-out.csv"'}
+    return StreamingResponse(rows, media_type="text/csv", headers=headers)
 
 
 @router.get(

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from core.left_out import LeftOutKind
 from core.models import Dataset, DatasetPart
 from core.states import DatasetState
 
@@ -100,6 +101,24 @@ class PartList(BaseModel):
     data: list[PartOut]
 
 
+class LeftOutOut(BaseModel):
+    """A file that is not in the dataset."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    kind: LeftOutKind
+    path: str = Field(description="In the upload.")
+    reason: str
+
+
+class LeftOutList(BaseModel):
+    """A page of them, in the order of the upload."""
+
+    data: list[LeftOutOut]
+    has_more: bool
+    next_cursor: str | None
+
+
 class ErrorOut(BaseModel):
     """Why a job or a dataset failed."""
 
@@ -188,6 +207,8 @@ class DatasetOut(BaseModel):
         links = {"self": here, "parts": f"{here}/parts", "complete": f"{here}/complete"}
         if dataset.report_key:
             links["report"] = f"{here}/report"
+            links["left_out"] = f"{here}/left-out"
+            links["left_out_csv"] = f"{here}/left-out.csv"
         if dataset.contact_sheet:
             links["contact_sheet"] = f"{here}/contact-sheet"
         return cls.model_validate(dataset).model_copy(update={"links": links})

@@ -47,12 +47,20 @@ def lock_dataset(session: Session, dataset_id: str, viewer: Principal, *, shared
 
 
 def list_datasets(
-    session: Session, wanted: RowFilter, state: DatasetState | None, cursor: str | None, limit: int
+    session: Session,
+    wanted: RowFilter,
+    state: DatasetState | None,
+    labelled: bool | None,
+    cursor: str | None,
+    limit: int,
 ) -> Page[Dataset]:
-    """Datasets, newest first."""
+    """Datasets, newest first; those with class folders, or those without, where `labelled` says so."""
     statement = select(Dataset).where(*wanted.matching(Dataset), Dataset.deleted_at.is_(None))
     if state is not None:
         statement = statement.where(Dataset.state == state)
+    if labelled is not None:
+        has_classes = Dataset.class_names.is_not(None)
+        statement = statement.where(has_classes if labelled else ~has_classes)
     return fetch_page(session, statement, Dataset.id, cursor, limit)
 
 

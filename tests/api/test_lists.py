@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from core import clock
-from core.models import Job
+from core.models import Dataset, Job
 from tests.api.rows import queued_job, ready_dataset
 
 
@@ -54,6 +54,21 @@ def test_jobs_are_found_by_when_they_were_made(api, jobs):
         "Birds 50%",
         "birds_at_sea",
     }
+
+
+def test_datasets_are_found_by_whether_they_have_classes(api):
+    labelled, plain = ready_dataset(api), ready_dataset(api)
+    with api.database.write() as session:
+        session.get(Dataset, labelled).class_names = ["cat", "dog"]
+
+    def found(**wanted):
+        return [row["id"] for row in api.client.get("/datasets", params=wanted).json()["data"]]
+
+    assert found(labelled="true") == [labelled]
+    assert found(labelled="false") == [plain]
+    assert found(labelled="true", state="ready", name="PHOTO") == [labelled]
+    assert found(labelled="true", state="failed") == []
+    assert found() == [plain, labelled]
 
 
 @pytest.mark.parametrize("field", ["created_from", "created_before"])

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from worker.dataset import INDEX_NAME, REPORT_NAME, IndexEntry, Report, Shard, read_index
+from core.left_out import LEFT_OUT_NAME, LeftOutFile
+from worker.dataset import INDEX_NAME, REPORT_NAME, IndexEntry, Report, Shard, SkippedFile, read_index
 from worker.errors import ArchiveUnsafe, NoImages, TooManyBadFiles, TooManyImages
 from worker.ingest import Ingest, IngestLimits
 
@@ -59,6 +60,13 @@ def ingest(folder: Path, *parts: bytes, limits: IngestLimits = LIMITS, shard_byt
     return Result(report, list(read_index(work / INDEX_NAME)), shards)
 
 
+def left_out(folder: Path) -> list[SkippedFile]:
+    """What the list beside the report names."""
+    lines = (folder / "work" / LEFT_OUT_NAME).read_bytes().splitlines()
+    files = map(LeftOutFile.of_line, lines)
+    return [SkippedFile(path=file.path, reason=file.reason) for file in files]
+
+
 def test_every_image_of_every_part_is_found_again_by_the_index(tmp_path: Path) -> None:
     done = ingest(tmp_path, pack({"a/1.png": png(1), "a/2.png": png(2)}), png(3))
     assert [(e.path, e.name) for e in done.index] == [
@@ -97,6 +105,7 @@ def test_the_report_names_what_was_left_out_and_why(tmp_path: Path) -> None:
     assert "SVG" in reasons["logo.svg"]
     assert "the limit is 100,000" in reasons["huge.png"]
     assert [file.path for file in report.duplicates] == ["again.png"]
+    assert left_out(tmp_path) == [*report.skipped, *report.duplicates]
 
 
 def test_size_statistics_are_reported(tmp_path: Path) -> None:
@@ -190,11 +199,12 @@ def test_an_unsafe_entry_in_the_last_part_refuses_the_dataset(tmp_path: Path) ->
     assert not (tmp_path / "work" / REPORT_NAME).exists()
 
 
-def test_the_lists_of_the_report_are_bounded(tmp_path: Path) -> None:
+def test_the_report_names_a_thousand_files_and_the_list_beside_it_all(tmp_path: Path) -> None:
     limits = IngestLimits(max_images=5000, max_pixels=100, max_bytes=100 << 20)
     files = {f"{i}.png": png(i, (1, 1)) for i in range(1300)} | {f"{i}.jpg": b"" for i in range(1200)}
     report = ingest(tmp_path, pack(files), limits=limits).report
     assert (report.image_count, report.skipped_count, len(report.skipped)) == (1300, 1200, 1000)
+    assert [file.path for file in left_out(tmp_path)] == [f"{i}.jpg" for i in range(1200)]
 
 
 def test_the_index_is_plain_json_lines(tmp_path: Path) -> None:

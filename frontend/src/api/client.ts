@@ -12,12 +12,18 @@ export type JobEvent = Schemas["EventOut"];
 export type Artifact = Schemas["ArtifactOut"];
 export type Dataset = Schemas["DatasetOut"];
 export type DatasetState = Schemas["DatasetState"];
+export type LeftOutKind = Schemas["LeftOutKind"];
 export type Teacher = Schemas["TeacherOut"];
 export type Part = Schemas["PartOut"];
 export type ApiKey = Schemas["KeyOut"];
 export type Scope = Schemas["Scope"];
 export type Owner = Schemas["OwnerOut"];
 export type Me = Schemas["Me"];
+export type Webhook = Schemas["WebhookOut"];
+export type WebhookWithSecret = Schemas["WebhookWithSecret"];
+export type WebhookEventType = Schemas["WebhookEventType"];
+export type Delivery = Schemas["DeliveryOut"];
+export type DeliveryState = Schemas["DeliveryState"];
 
 /**
  * `fetch` with the key, and with errors that say what to do.

@@ -1,10 +1,18 @@
 import { keepPreviousData, QueryCache, QueryClient, queryOptions } from "@tanstack/react-query";
-import { api, bodyOf, type DatasetState, fetchFromApi, type JobState } from "./client";
+import {
+  api,
+  bodyOf,
+  type DatasetState,
+  type DeliveryState,
+  fetchFromApi,
+  type JobState,
+  type LeftOutKind,
+} from "./client";
 import { ApiError, isPassing } from "./errors";
-import type { DatasetReport } from "./report";
-import { fetchDatasetReport } from "./report";
 
 export const PAGE_SIZE = 50;
+/** Of a webhook's log: an entry may be long. */
+const DELIVERIES = 20;
 const LIVE_MS = 1000;
 const LIST_MS = 3000;
 
@@ -70,7 +78,12 @@ export const artifactsQuery = (id: string) =>
     staleTime: Number.POSITIVE_INFINITY,
   });
 
-export const datasetsQuery = (page: ListPage<DatasetState>) =>
+export interface DatasetPage extends ListPage<DatasetState> {
+  /** Only those whose images lie in class folders. */
+  labelled?: boolean | undefined;
+}
+
+export const datasetsQuery = (page: DatasetPage) =>
   queryOptions({
     queryKey: ["datasets", page],
     queryFn: ({ signal }) =>
@@ -94,10 +107,27 @@ export const partsQuery = (id: string) =>
       bodyOf(api.GET("/datasets/{dataset_id}/parts", { params: { path: { dataset_id: id } }, signal })),
   });
 
-export const datasetReportQuery = (id: string) =>
-  queryOptions<DatasetReport>({
-    queryKey: ["datasets", id, "report"],
-    queryFn: ({ signal }) => fetchDatasetReport(id, signal),
+export interface LeftOutPage {
+  kind: LeftOutKind;
+  /** Words of the path or the reason. */
+  search: string;
+  /** 0 is the first page. */
+  cursor: number;
+  limit: number;
+}
+
+/** Files that an ingest left out. The list of a dataset that is ready never changes. */
+export const leftOutQuery = (id: string, page: LeftOutPage) =>
+  queryOptions({
+    queryKey: ["datasets", id, "left-out", page],
+    queryFn: ({ signal }) =>
+      bodyOf(
+        api.GET("/datasets/{dataset_id}/left-out", {
+          params: { path: { dataset_id: id }, query: page },
+          signal,
+        }),
+      ),
+    placeholderData: keepPreviousData,
     staleTime: Number.POSITIVE_INFINITY,
   });
 
@@ -119,6 +149,39 @@ export const ownersQuery = (cursor: string | undefined) =>
         api.GET("/owners", { params: { query: { limit: PAGE_SIZE, ...(cursor && { cursor }) } }, signal }),
       ),
     placeholderData: keepPreviousData,
+  });
+
+export const webhooksQuery = (cursor: string | undefined) =>
+  queryOptions({
+    queryKey: ["webhooks", { cursor }],
+    queryFn: ({ signal }) =>
+      bodyOf(
+        api.GET("/webhooks", { params: { query: { limit: PAGE_SIZE, ...(cursor && { cursor }) } }, signal }),
+      ),
+    placeholderData: keepPreviousData,
+    refetchInterval: LIST_MS,
+  });
+
+export const webhookQuery = (id: string) =>
+  queryOptions({
+    queryKey: ["webhooks", id],
+    queryFn: ({ signal }) =>
+      bodyOf(api.GET("/webhooks/{webhook_id}", { params: { path: { webhook_id: id } }, signal })),
+    refetchInterval: LIST_MS,
+  });
+
+export const deliveriesQuery = (id: string, page: Omit<ListPage<DeliveryState>, "name">) =>
+  queryOptions({
+    queryKey: ["webhooks", id, "deliveries", page],
+    queryFn: ({ signal }) =>
+      bodyOf(
+        api.GET("/webhooks/{webhook_id}/deliveries", {
+          params: { path: { webhook_id: id }, query: { limit: DELIVERIES, ...page } },
+          signal,
+        }),
+      ),
+    placeholderData: keepPreviousData,
+    refetchInterval: LIVE_MS,
   });
 
 /** A file of the service, fetched with the key: an image's address cannot carry one. It never changes. */

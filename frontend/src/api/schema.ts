@@ -112,6 +112,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/datasets/{dataset_id}/left-out": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Left Out
+         * @description Every file that the ingest left out, in the order of the upload.
+         */
+        get: operations["list_left_out"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/datasets/{dataset_id}/left-out.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Left Out Csv
+         * @description The same, all of it, as a table with the columns kind, path and reason.
+         */
+        get: operations["get_left_out_csv"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/datasets/{dataset_id}/parts": {
         parameters: {
             query?: never;
@@ -1404,6 +1444,38 @@ export interface components {
             scope: components["schemas"]["Scope"];
         };
         /**
+         * LeftOutKind
+         * @description Why a file is not in the dataset.
+         * @enum {string}
+         */
+        LeftOutKind: "skipped" | "duplicate";
+        /**
+         * LeftOutList
+         * @description A page of them, in the order of the upload.
+         */
+        LeftOutList: {
+            /** Data */
+            data: components["schemas"]["LeftOutOut"][];
+            /** Has More */
+            has_more: boolean;
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /**
+         * LeftOutOut
+         * @description A file that is not in the dataset.
+         */
+        LeftOutOut: {
+            kind: components["schemas"]["LeftOutKind"];
+            /**
+             * Path
+             * @description In the upload.
+             */
+            path: string;
+            /** Reason */
+            reason: string;
+        };
+        /**
          * Me
          * @description Who asks.
          */
@@ -2154,6 +2226,8 @@ export interface operations {
                 created_from?: string | null;
                 /** @description `next_cursor` of the page before. */
                 cursor?: string | null;
+                /** @description Only those whose images lie in class folders, or only the others. */
+                labelled?: boolean | null;
                 /** @description Rows a page. */
                 limit?: number;
                 /** @description A part of the name. */
@@ -2345,6 +2419,76 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_left_out: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: number;
+                kind?: components["schemas"]["LeftOutKind"] | null;
+                /** @description Rows a page. */
+                limit?: number;
+                /** @description Words, each of which is in the path or the reason. */
+                search?: string;
+            };
+            header?: never;
+            path: {
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LeftOutList"];
+                };
+            };
+            /** @description What went wrong and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_left_out_csv: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                dataset_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
             };
             /** @description What went wrong and what to do about it. */
             default: {

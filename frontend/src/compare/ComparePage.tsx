@@ -1,7 +1,7 @@
 import { Button, Group, MultiSelect, Stack, Table, Text, Title } from "@mantine/core";
 import { useQueries, useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
-import { useMemo } from "react";
+import { useMemo, useState } from "react";
 import type { Job } from "@/api/client";
 import { jobQuery, jobsQuery } from "@/api/queries";
 import { type Row, toCsv } from "@/common/csv";
@@ -10,6 +10,7 @@ import { ErrorNote } from "@/common/ErrorNote";
 import { formatShare } from "@/common/format";
 import { LinkAnchor } from "@/common/links";
 import { saveBlob } from "@/common/saveBlob";
+import { eachOnce, useSought } from "@/common/sought";
 import { usePageTitle } from "@/common/usePageTitle";
 import { MEASURES, measured } from "@/jobs/result";
 import { type Point, Scatter } from "./Scatter";
@@ -22,23 +23,31 @@ export function ComparePage() {
   usePageTitle("Compare");
   const { jobs: ids = [] } = route.useSearch();
   const navigate = route.useNavigate();
-  const finished = useQuery(jobsQuery({ state: "succeeded" }));
+  const [typed, setTyped] = useState("");
+  const { name, isSettled } = useSought(typed);
+  const finished = useQuery(jobsQuery({ state: "succeeded", name }));
   const chosen = useQueries({ queries: ids.map((id) => jobQuery(id)) });
   const jobs = chosen.map(({ data }) => data).filter((job) => job !== undefined);
   const error = finished.error ?? chosen.find((query) => query.error)?.error;
-  const known = new Map([...(finished.data?.data ?? []), ...jobs].map((job) => [job.id, job]));
+  const known = eachOnce(jobs, finished.data?.data ?? []);
   return (
     <Stack gap="md">
       <Title order={1}>Compare</Title>
       <MultiSelect
         label="Jobs"
-        description="The newest that succeeded. The address of this page keeps your choice."
-        placeholder={ids.length === 0 ? "Choose jobs" : ""}
+        description="Jobs that succeeded: the newest are offered, others are found by a part of their name. The address of this page keeps your choice."
+        placeholder={ids.length === 0 ? "Choose jobs, or type a part of a name" : ""}
         searchable
-        data={[...known.values()].map((job) => ({ value: job.id, label: nameOf(job) }))}
+        searchValue={typed}
+        onSearchChange={setTyped}
+        data={known.map((job) => ({ value: job.id, label: `${nameOf(job)} (r ${job.r}, k ${job.k})` }))}
         value={ids}
         onChange={(jobs) => navigate({ search: jobs.length > 0 ? { jobs } : {}, replace: true })}
-        nothingFoundMessage="No job that succeeded has this name."
+        nothingFoundMessage={
+          !isSettled || finished.isPlaceholderData
+            ? "Searching …"
+            : "No job that succeeded has this in its name."
+        }
       />
       {error && <ErrorNote error={error} />}
       {ids.length === 0 && (

@@ -3,17 +3,18 @@ import { IconAlertTriangle } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import type { Dataset } from "@/api/client";
-import { datasetQuery, datasetReportQuery, partsQuery } from "@/api/queries";
-import type { DatasetReport, SizeRange } from "@/api/report";
+import { datasetQuery, partsQuery } from "@/api/queries";
+import { DownloadButton } from "@/common/DownloadButton";
 import { ErrorNote } from "@/common/ErrorNote";
 import { formatBytes, formatCount, formatMoment } from "@/common/format";
 import { Loading } from "@/common/Loading";
+import { Section } from "@/common/Section";
 import { StateBadge } from "@/common/StateBadge";
 import { usePageTitle } from "@/common/usePageTitle";
 import { ContactSheet } from "./ContactSheet";
 import { DatasetActions } from "./DatasetActions";
-import { FileList } from "./FileList";
 import { IngestProgress } from "./IngestProgress";
+import { LeftOutFiles } from "./LeftOutFiles";
 import { Classes, Statistics } from "./Statistics";
 import { UploadButtons } from "./UploadButtons";
 import { isActive, useUploads } from "./upload/uploads";
@@ -99,7 +100,6 @@ function Interrupted({ dataset }: { dataset: Dataset }) {
 }
 
 function Ready({ dataset }: { dataset: Dataset }) {
-  const report = useQuery(datasetReportQuery(dataset.id));
   return (
     <>
       <SimpleGrid cols={{ base: 2, sm: 3, lg: 6 }}>
@@ -107,10 +107,9 @@ function Ready({ dataset }: { dataset: Dataset }) {
         <Figure name="Size">{formatBytes(dataset.size_bytes)}</Figure>
         <Figure name="Left out">{formatCount(dataset.skipped_count)}</Figure>
         <Figure name="Duplicates dropped">{formatCount(dataset.duplicate_count)}</Figure>
-        <Figure name="Width, pixels">{rangeOf(report.data?.width)}</Figure>
-        <Figure name="Height, pixels">{rangeOf(report.data?.height)}</Figure>
+        <Figure name="Width, pixels">{rangeOf(dataset.statistics?.width)}</Figure>
+        <Figure name="Height, pixels">{rangeOf(dataset.statistics?.height)}</Figure>
       </SimpleGrid>
-      {report.error && <ErrorNote error={report.error} />}
       <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="xl">
         {dataset.contact_sheet && <ContactSheet dataset={dataset} layout={dataset.contact_sheet} />}
         {dataset.statistics && <Statistics statistics={dataset.statistics} />}
@@ -122,7 +121,7 @@ function Ready({ dataset }: { dataset: Dataset }) {
           splits={dataset.splits}
         />
       )}
-      {report.data && <LeftOut report={report.data} />}
+      <LeftOut dataset={dataset} />
     </>
   );
 }
@@ -140,22 +139,34 @@ function Figure({ name, children }: { name: string; children: React.ReactNode })
   );
 }
 
-function rangeOf(range: SizeRange | undefined): string {
+function rangeOf(range: NonNullable<Dataset["statistics"]>["width"] | undefined): string {
   if (range === undefined) return "–";
   return range.min === range.max ? `${range.min}` : `${range.min} to ${range.max}, median ${range.median}`;
 }
 
-function LeftOut({ report }: { report: DatasetReport }) {
+/** Every file that is not among the images, with the reason. */
+function LeftOut({ dataset }: { dataset: Dataset }) {
+  const [skipped, duplicates] = [dataset.skipped_count ?? 0, dataset.duplicate_count ?? 0];
   return (
     <>
-      <FileList
-        title="Files left out"
-        files={report.skipped}
-        count={report.skipped_count}
-        none="Every file could be read as an image."
-      />
-      {report.duplicate_count > 0 && (
-        <FileList title="Duplicates" files={report.duplicates} count={report.duplicate_count} none="" />
+      {skipped === 0 ? (
+        <Section title="Files left out">
+          <Text c="dimmed">Every file could be read as an image.</Text>
+        </Section>
+      ) : (
+        <LeftOutFiles datasetId={dataset.id} kind="skipped" title="Files left out" count={skipped} />
+      )}
+      {duplicates > 0 && (
+        <LeftOutFiles datasetId={dataset.id} kind="duplicate" title="Duplicates" count={duplicates} />
+      )}
+      {skipped + duplicates > 0 && (
+        <Group>
+          <DownloadButton
+            url={dataset.links?.left_out_csv ?? ""}
+            name={`${dataset.id}-left-out.csv`}
+            label="Save all of these as CSV"
+          />
+        </Group>
       )}
     </>
   );

@@ -1,16 +1,14 @@
-import { Button, Code, Group, Stack, Table, Text } from "@mantine/core";
-import { IconDownload } from "@tabler/icons-react";
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { Code, Group, Stack, Table, Text } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense } from "react";
-import { type Artifact, fetchFromApi, type Job } from "@/api/client";
-import { readKey } from "@/api/key";
+import type { Artifact, Job } from "@/api/client";
 import { artifactsQuery } from "@/api/queries";
 import { CopyIcon } from "@/common/CopyIcon";
+import { DownloadButton } from "@/common/DownloadButton";
 import { ErrorNote } from "@/common/ErrorNote";
 import { formatBytes } from "@/common/format";
 import { Loading } from "@/common/Loading";
 import { Section } from "@/common/Section";
-import { saveBlob } from "@/common/saveBlob";
 
 const Pictures = lazy(() => import("./pictures/Pictures"));
 
@@ -42,7 +40,7 @@ export function StudentFiles({ job }: { job: Job }) {
               {inOrder(artifacts.data.data.filter(({ name }) => !DRAWN.has(name))).map((artifact) => (
                 <Table.Tr key={artifact.name}>
                   <Table.Td>
-                    <Download artifact={artifact} />
+                    <DownloadButton url={artifact.links.self ?? ""} name={artifact.name} />
                   </Table.Td>
                   <Table.Td ta="right">{formatBytes(artifact.size_bytes)}</Table.Td>
                   <Table.Td visibleFrom="sm">{MEANING[artifact.name]}</Table.Td>
@@ -83,49 +81,5 @@ function LoadLine({ line }: { line: string }) {
         <CopyIcon value={line} label="Copy the line of Python" />
       </Group>
     </Stack>
-  );
-}
-
-function urlOf(artifact: Artifact): string {
-  return artifact.links.self ?? "";
-}
-
-function Download({ artifact }: { artifact: Artifact }) {
-  const icon = <IconDownload size={16} aria-hidden />;
-  if (readKey() === null) {
-    return (
-      <Button
-        component="a"
-        href={urlOf(artifact)}
-        download={artifact.name}
-        variant="default"
-        size="xs"
-        leftSection={icon}
-      >
-        {artifact.name}
-      </Button>
-    );
-  }
-  return <DownloadWithKey artifact={artifact} icon={icon} />;
-}
-
-/** A link cannot carry a key: the file is fetched with it and then saved. */
-function DownloadWithKey({ artifact, icon }: { artifact: Artifact; icon: React.ReactNode }) {
-  const save = useMutation({
-    mutationFn: async () => saveBlob(await (await fetchFromApi(urlOf(artifact))).blob(), artifact.name),
-  });
-  return (
-    <>
-      <Button
-        variant="default"
-        size="xs"
-        leftSection={icon}
-        loading={save.isPending}
-        onClick={() => save.mutate()}
-      >
-        {artifact.name}
-      </Button>
-      {save.error && <ErrorNote error={save.error} />}
-    </>
   );
 }

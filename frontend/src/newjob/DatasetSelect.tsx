@@ -1,8 +1,10 @@
 import { Select } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
 import type { Dataset } from "@/api/client";
 import { datasetQuery, datasetsQuery } from "@/api/queries";
 import { formatCount } from "@/common/format";
+import { eachOnce, useSought } from "@/common/sought";
 
 interface Props {
   label: string;
@@ -15,36 +17,42 @@ interface Props {
   needsClasses?: boolean;
 }
 
-/** A dataset of the newest ones that a job can use, or the one that the URL named. */
+/** A dataset that a job can use: the newest ones are offered, what is typed is searched for on the service. */
 export function DatasetSelect({ value, onChange, needsClasses = false, error, ...words }: Props) {
-  const datasets = useQuery(datasetsQuery({}));
+  const [typed, setTyped] = useState("");
   const named = useQuery({ ...datasetQuery(value ?? ""), enabled: value !== null });
-  const listed = (datasets.data?.data ?? []).filter((dataset) => isUsable(dataset, needsClasses));
-  const isListed = listed.some(({ id }) => id === value);
-  const shown = named.data && !isListed ? [named.data, ...listed] : listed;
+  const { name, isSettled } = useSought(typed, named.data && inWords(named.data));
+  const ready = useQuery(datasetsQuery({ state: "ready", name, ...(needsClasses && { labelled: true }) }));
+  // Whether these have classes is not known yet.
+  const beingRead = useQuery(datasetsQuery({ state: "ingesting", name }));
+  const found = [...(ready.data?.data ?? []), ...(beingRead.data?.data ?? [])];
+  const listed = found.sort((a, b) => (a.created_at < b.created_at ? 1 : -1));
+  const shown = eachOnce(named.data ? [named.data] : [], listed);
+  const isSearching = !isSettled || ready.isPlaceholderData || beingRead.isPlaceholderData;
   return (
     <Select
       {...words}
-      placeholder={needsClasses ? "None" : "Choose a dataset"}
+      placeholder={needsClasses ? "None, or a part of a name" : "Choose one, or type a part of its name"}
       searchable
+      searchValue={typed}
+      onSearchChange={setTyped}
       clearable={needsClasses}
       clearButtonProps={{ "aria-label": `Clear: ${words.label}` }}
       data={shown.map((dataset) => ({ value: dataset.id, label: inWords(dataset) }))}
-      nothingFoundMessage={
-        needsClasses
-          ? "No dataset has class folders."
-          : "No dataset is ready. Drop a folder of images on this page."
-      }
+      nothingFoundMessage={isSearching ? "Searching …" : nothingFound(name, needsClasses)}
       value={value}
       onChange={onChange}
-      error={error ?? named.error?.message ?? datasets.error?.message}
+      error={error ?? (named.error ?? ready.error ?? beingRead.error)?.message}
     />
   );
 }
 
-function isUsable({ state, class_names }: Dataset, needsClasses: boolean): boolean {
-  if (state === "ingesting") return true;
-  return state === "ready" && (!needsClasses || (class_names?.length ?? 0) > 1);
+function nothingFound(name: string | undefined, needsClasses: boolean): string {
+  if (name !== undefined)
+    return `No dataset ${needsClasses ? "with class folders " : ""}has this in its name.`;
+  return needsClasses
+    ? "No dataset has class folders."
+    : "No dataset is ready. Drop a folder of images on this page.";
 }
 
 function inWords({ name, state, image_count, class_names, id }: Dataset): string {
