@@ -19,7 +19,7 @@ export default defineConfig({
   worker: { format: "es" },
   server: {
     proxy: Object.fromEntries(
-      ["/datasets", "/jobs", "/teachers", "/keys", "/me", "/owners", "/readyz"].map((path) => [
+      ["/datasets", "/jobs", "/teachers", "/keys", "/me", "/owners", "/webhooks", "/readyz"].map((path) => [
         path,
         "http://127.0.0.1:8000",
       ]),

@@ -5,7 +5,7 @@ import {
   lazyRouteComponent,
   redirect,
 } from "@tanstack/react-router";
-import type { DatasetState, JobState } from "@/api/client";
+import type { DatasetState, DeliveryState, JobState } from "@/api/client";
 import { NotFound } from "@/app/NotFound";
 import { RouteError } from "@/app/RouteError";
 import { Shell } from "@/app/Shell";
@@ -17,6 +17,7 @@ export interface ListSearch<State extends string> extends Filter<State> {
 }
 
 const JOB_STATES: readonly JobState[] = ["queued", "running", "succeeded", "failed", "cancelled"];
+const DELIVERY_STATES: readonly DeliveryState[] = ["pending", "delivered", "failed"];
 const DATASET_STATES: readonly DatasetState[] = ["uploading", "ingesting", "ready", "failed"];
 
 function listSearch<State extends string>(states: readonly State[]) {
@@ -99,6 +100,21 @@ const accountRoute = createRoute({
   component: lazyRouteComponent(() => import("@/account/AccountPage"), "AccountPage"),
 });
 
+const webhooksRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: "/webhooks",
+  validateSearch: (search: Record<string, unknown>): { cursor?: string } =>
+    typeof search.cursor === "string" ? { cursor: search.cursor } : {},
+  component: lazyRouteComponent(() => import("@/webhooks/WebhooksPage"), "WebhooksPage"),
+});
+
+const webhookRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: "/webhooks/$webhookId",
+  validateSearch: listSearch(DELIVERY_STATES),
+  component: lazyRouteComponent(() => import("@/webhooks/WebhookPage"), "WebhookPage"),
+});
+
 export const router = createRouter({
   routeTree: rootRoute.addChildren([
     indexRoute,
@@ -109,6 +125,8 @@ export const router = createRouter({
     datasetRoute,
     compareRoute,
     accountRoute,
+    webhooksRoute,
+    webhookRoute,
   ]),
   basepath: "/dashboard",
   defaultPreload: "intent",

@@ -37,6 +37,7 @@ export const cssVariables: CSSVariablesResolver = () => ({
     "--tone-good": "#087f5b",
     "--tone-bad": "#c92a2a",
     "--tone-warning": "#9a4a00",
+    "--mantine-color-yellow-light-color": "#9a4a00",
     "--tone-idle": "#5c636a",
   },
   dark: {
@@ -47,6 +48,7 @@ export const cssVariables: CSSVariablesResolver = () => ({
     "--tone-good": "#38d9a9",
     "--tone-bad": "#ff8787",
     "--tone-warning": "#ffc078",
+    "--mantine-color-yellow-light-color": "#ffc078",
     "--tone-idle": "#a6abb0",
   },
 });

@@ -6,6 +6,7 @@ import { ErrorNote } from "@/common/ErrorNote";
 import { Loading } from "@/common/Loading";
 import { Section } from "@/common/Section";
 import { usePageTitle } from "@/common/usePageTitle";
+import { AccountNav } from "./AccountNav";
 import { KeySection } from "./KeySection";
 import { OwnerSection } from "./OwnerSection";
 import { UsageTable } from "./UsageTable";
@@ -23,6 +24,7 @@ export function AccountPage() {
   };
   return (
     <Stack gap="lg">
+      <AccountNav />
       <Title order={1}>Usage and keys</Title>
       {me.error && <ErrorNote error={me.error} />}
       {me.isPending && <Loading what="your usage" />}

@@ -1,11 +1,11 @@
-import { Alert, Button, Code, Group, Select, Stack, Text, TextInput } from "@mantine/core";
+import { Button, Code, Group, Select, Stack, Text, TextInput } from "@mantine/core";
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { api, bodyOf, type Scope } from "@/api/client";
 import { ApiError } from "@/api/errors";
-import { CopyIcon } from "@/common/CopyIcon";
 import { Dialog } from "@/common/Dialog";
 import { ErrorNote } from "@/common/ErrorNote";
+import { ShownOnce } from "@/common/ShownOnce";
 import { expiryOf, LIFETIMES } from "./keyState";
 import { SCOPE_WORDS, SCOPES } from "./scopes";
 
@@ -115,23 +115,16 @@ function KeyForm({ owner: ownOwner, onDone }: { owner: string; onDone: () => voi
 
 function Made({ value, onDone }: { value: string; onDone: () => void }) {
   return (
-    <Stack gap="md">
-      <Alert color="yellow" title="Keep it now: it is shown this one time">
-        The service stores only its hash. Who has the key may do what its scope allows.
-      </Alert>
-      <Group gap="xs" wrap="nowrap">
-        <Code block flex={1} miw={0} aria-label="The new key" tabIndex={0} data-key>
-          {value}
-        </Code>
-        <CopyIcon value={value} label="Copy the key" />
-      </Group>
+    <ShownOnce
+      label="The new key"
+      value={value}
+      note="The service stores only its hash. Who has the key may do what its scope allows."
+      onDone={onDone}
+    >
       <Text size="sm">
         With curl: <Code>-H "Authorization: Bearer …"</Code>; for the command line:{" "}
         <Code>export WECOLORA_KEY=…</Code>
       </Text>
-      <Group justify="flex-end">
-        <Button onClick={onDone}>I have kept it</Button>
-      </Group>
-    </Stack>
+    </ShownOnce>
   );
 }

@@ -44,7 +44,7 @@ export function Shell() {
                 New job
               </Text>
             </LinkButton>
-            <LinkIcon to="/usage" variant="default" size="lg" aria-label="Usage and keys">
+            <LinkIcon to="/usage" variant="default" size="lg" aria-label="Usage, keys and webhooks">
               <IconKey size={18} aria-hidden />
             </LinkIcon>
             <SchemeSwitch />

@@ -97,7 +97,13 @@ def finished(service: Service, digits: dict[str, bytes]) -> dict[str, Any]:
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that asks for keys; requests from here carry an administrator's."""
     data_dir = tmp_path_factory.mktemp("locked")
-    service = Service(data_dir, WECOLORA_AUTH="keys", WECOLORA_QUOTA_QUEUED_JOBS="20")
+    settings = {
+        "WECOLORA_AUTH": "keys",
+        "WECOLORA_QUOTA_QUEUED_JOBS": "20",
+        "WECOLORA_WEBHOOK_ALLOW": "127.0.0.0/8",
+        "WECOLORA_WEBHOOK_RETRY_SECONDS": "3600",  # what is sent again is sent by hand
+    }
+    service = Service(data_dir, **settings)
     service.http.headers["Authorization"] = f"Bearer {make_key(data_dir)}"
     try:
         yield service

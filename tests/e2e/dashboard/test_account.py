@@ -1,9 +1,14 @@
 """Usage, keys and owners, as an administrator and as those with less see them."""
 
 import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import httpx2
 import pytest
+from playwright.sync_api import expect
 
 from tests.e2e.dashboard.browser import LAPTOP, PHONE, Tab
 from tests.e2e.dashboard.conftest import OpenTab, sign_in
@@ -25,7 +30,7 @@ def test_a_key_is_made_shown_once_used_and_revoked(locked: Service, open_tab: Op
     dialog.get_by_role("combobox", name="Scope").click()
     page.get_by_role("option", name="read").click()
     dialog.get_by_role("button", name="Make the key").click()
-    shown = dialog.locator("[data-key]")
+    shown = dialog.locator("[data-secret]")
     key = shown.inner_text()
     me = httpx2.get(f"{locked.url}/me", headers={"Authorization": f"Bearer {key}"}).json()
     assert (me["owner"]["name"], me["scope"]) == ("cells", "read")
@@ -53,7 +58,7 @@ def test_a_key_is_made_shown_once_used_and_revoked(locked: Service, open_tab: Op
     asked.get_by_role("button", name="Revoke the key").click()
     row.get_by_text("revoked", exact=True).wait_for()
     # The other tab finds out by itself.
-    reader.get_by_role("link", name="Usage and keys").click()
+    reader.get_by_role("link", name="Usage, keys and webhooks").click()
     reader.get_by_role("heading", level=1, name="API key", exact=True).wait_for()
     other.expect_no_complaints("401")
 
@@ -96,3 +101,85 @@ def test_without_keys_the_page_says_how_to_switch_them_on(tab: Tab) -> None:
     page.get_by_text("WECOLORA_AUTH=keys ./run serve").wait_for()
     assert page.get_by_role("button", name="New key").count() == 0
     assert tab.violations() == []
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def test_a_webhook_is_registered_reaches_the_receiver_of_the_page_and_is_deleted(
+    locked: Service, open_tab: OpenTab, tmp_path: Path
+) -> None:
+    tab = open_tab(locked)
+    page = sign_in(tab, locked)
+    page.get_by_role("link", name="Webhooks", exact=True).click()
+    page.get_by_role("heading", name="No webhooks yet").wait_for()
+    example = page.locator("[data-example]").inner_text()
+    tab.shoot("webhooks-none")
+    problems = tab.violations()
+    page.get_by_role("button", name="New webhook").click()
+    dialog = page.get_by_role("dialog", name="New webhook")
+    url = dialog.get_by_role("textbox", name="URL")
+    url.fill("http://10.0.0.1/hook")
+    dialog.get_by_role("button", name="Register the webhook").click()
+    dialog.get_by_text("is an address that is not on the public internet").wait_for()
+    problems += tab.violations()
+    port = free_port()
+    url.fill(f"http://127.0.0.1:{port}/")
+    dialog.get_by_role("checkbox", name="job.started").uncheck()
+    dialog.get_by_role("button", name="Register the webhook").click()
+    secret = dialog.locator("[data-secret]").inner_text()
+    dialog.get_by_role("button", name="I have kept it").click()
+    page.get_by_role("link", name=f"http://127.0.0.1:{port}/").click()
+    page.get_by_role("heading", level=1, name=f"127.0.0.1:{port}").wait_for()
+    assert secret not in page.content()
+    [webhook] = locked.get("/webhooks")["data"]
+    assert "job.started" not in webhook["events"]
+    assert "job.failed" in webhook["events"]
+
+    # Nobody listens yet.
+    page.get_by_role("button", name="Send a test").click()
+    row = page.get_by_role("table", name="Deliveries, newest first").get_by_role("row", name="webhook.test")
+    expect(row).to_contain_text("1. failed")
+    expect(row).to_contain_text("pending")
+    page.get_by_text("Every try has failed since").wait_for()
+    problems += tab.violations()
+    script = tmp_path / "receiver.py"
+    script.write_text(example.replace("whsec_…", secret).replace("8080", str(port)))
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as receiver:
+        try:
+            for _ in range(100):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                page.wait_for_timeout(100)
+            row.get_by_role("button", name="Send again").click()
+            expect(row).to_contain_text("2. taken with 204")
+            expect(row).to_contain_text("delivered")
+            assert receiver.stdout.readline().startswith("webhook.test {")
+        finally:
+            receiver.terminate()
+    page.get_by_text("Every try has failed since").wait_for(state="detached")
+    tab.shoot("webhook")
+    problems += tab.violations()
+    assert problems == [], "\n".join(problems)
+
+    page.get_by_role("button", name="New secret").click()
+    asked = page.get_by_role("dialog", name="Give this webhook a new secret?")
+    asked.get_by_role("button", name="New secret").click()
+    shown = page.get_by_role("dialog", name="New secret", exact=True)
+    assert shown.locator("[data-secret]").inner_text() != secret
+    shown.get_by_role("button", name="I have kept it").click()
+    page.get_by_text("messages are signed with the secret before this one, too").wait_for()
+    page.get_by_role("button", name="Switch off").click()
+    page.get_by_text("switched off", exact=True).wait_for()
+    expect(page.get_by_role("button", name="Send a test")).to_have_count(0)
+    assert locked.get(f"/webhooks/{webhook['id']}")["active"] is False
+    page.get_by_role("button", name="Delete the webhook").click()
+    asked = page.get_by_role("dialog", name="Delete this webhook?")
+    asked.get_by_role("button", name="Delete the webhook").click()
+    page.get_by_role("heading", name="No webhooks yet").wait_for()
+    assert locked.http.get(f"/webhooks/{webhook['id']}").status_code == 404
+    tab.expect_no_complaints("401", "422")
