@@ -1,24 +1,34 @@
 """Photograph-like JPEG files, for speed alone: sizes, detail and compression as photographs have them."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
-# The middle of ImageNet's sizes, across and upright.
-_SIZES = ((500, 375), (500, 333), (375, 500), (640, 480))
-_LARGE_SIZES = ((4000, 3000), (3000, 4000))
+Kind = Literal["small", "medium", "large"]
+_SIZES: dict[Kind, tuple[tuple[int, int], ...]] = {
+    # The middle of ImageNet's sizes, across and upright.
+    "small": ((500, 375), (500, 333), (375, 500), (640, 480)),
+    "medium": ((1632, 1224), (1224, 1632)),
+    "large": ((4000, 3000), (3000, 4000)),
+}
 # Cells of a layer and how strong it is: shapes of every size, large ones stronger, as in pictures of the world.
 _LAYERS = ((4, 60), (16, 30), (64, 15), (256, 8))
-_LARGE_LAYERS = (*_LAYERS, (2048, 6))
+_FINER_LAYERS: dict[Kind, tuple[tuple[int, int], ...]] = {
+    "small": (),
+    "medium": ((836, 6),),
+    "large": ((2048, 6),),
+}
 
 
-def write_photographs(folder: Path, count: int, *, large: bool = False) -> Path:
+def write_photographs(folder: Path, count: int, kind: Kind = "small") -> Path:
     """Write ``count`` JPEGs; the same ones at every call.
 
-    They have about 0.2 megapixels and 40 to 90 kilobytes, or, if large, 12 megapixels and some megabytes.
+    Small ones have about 0.2 megapixels and 40 to 90 kilobytes, medium ones 2 megapixels, large ones 12 megapixels and
+    some megabytes.
     """
-    sizes, layers_of = (_LARGE_SIZES, _LARGE_LAYERS) if large else (_SIZES, _LAYERS)
+    sizes, layers_of = _SIZES[kind], (*_LAYERS, *_FINER_LAYERS[kind])
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(0)
     for number in range(count):

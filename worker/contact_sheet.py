@@ -59,7 +59,7 @@ def _tile(image: Image.Image) -> Image.Image:
     left, top = (image.width - side) / 2, (image.height - side) / 2
     tile = image.resize(
         (TILE_PIXELS, TILE_PIXELS),
-        Image.Resampling.BICUBIC,
+        Image.Resampling.HAMMING,
         box=(left, top, left + side, top + side),
         reducing_gap=1.0,
     )

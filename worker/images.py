@@ -14,19 +14,20 @@ What comes in and what leaves, one defined conversion each:
 | animation or pages | the first one |
 | 32-bit integer or float pixels | refused: they have no defined scale |
 
-An image whose shorter side has more pixels than the deployment stores is shrunk to it, after all of the above; two
-files are duplicates by their pixels before that. Colour profiles are dropped with the rest of the metadata, so pixel
-values are taken as sRGB.
+An image whose shorter side has more pixels than the deployment stores is shrunk to it, after all of the above; a JPEG
+at least twice or four times as large is decoded at 1/2 or 1/4. Colour profiles are dropped with the rest of the
+metadata, so pixel values are taken as sRGB.
+
+What leaves depends on the pixels, the tables and the subsampling alone: so files of one picture that differ in
+metadata, in their entropy coding, or between lossless formats, leave as the same bytes.
 """
 
 import io
 import re
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Final
 
-import xxhash
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
 
 from wecolora.pixels import FORMATS, NoDefinedScale, to_plain
 
@@ -39,8 +40,8 @@ _SUFFIXES = (
 )
 IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in re.findall(r"\w+", _SUFFIXES))
 _ORIENTATION = 0x0112
-# Pixels that are copied out of an image at once to be hashed: copies of this size are made in a processor's cache.
-_BAND_PIXELS: Final = 1 << 18
+# Values of the EXIF orientation that exchange width and height.
+_LYING = frozenset((5, 6, 7, 8))
 # What a damaged file makes Pillow's decoders raise. Anything else is a fault of ours and must be seen.
 _DECODER_ERRORS = (
     OSError,
@@ -74,8 +75,6 @@ class CleanImage:
     suffix: str
     pixels: Image.Image = field(repr=False)
     """What was encoded."""
-    digest: bytes
-    """128 bits of mode, size and pixels, before the image was shrunk."""
     source_size: tuple[int, int]
     """Width and height in pixels, upright, before the image was shrunk."""
     source_format: str
@@ -150,14 +149,22 @@ def clean_image(data: bytes, max_pixels: int, short_side: int = 0) -> CleanImage
 
 
 def _normalise(image: Image.Image, short_side: int) -> CleanImage:
+    is_jpeg = isinstance(image, JpegImagePlugin.JpegImageFile)
+    whole_size = image.size
+    if is_jpeg:
+        _decode_at_a_fraction(image, _stored_size(whole_size, short_side))
     image.load()
-    is_jpeg = image.format in ("JPEG", "MPO")
-    turned = image.getexif().get(_ORIENTATION, 1) != 1
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    turned = orientation != 1
     untouched = image.format == "JPEG" and image.mode in ("L", "RGB") and not turned
     plain = image if untouched else to_plain(ImageOps.exif_transpose(image) if turned else image)
-    digest, source_size = _digest(plain), plain.size
-    if 0 < short_side < min(source_size):
-        plain, untouched = _shrink(plain, short_side), False
+    if not is_jpeg:
+        whole_size = plain.size
+    elif orientation in _LYING:
+        whole_size = whole_size[::-1]
+    stored_size = _stored_size(whole_size, short_side)
+    if stored_size != whole_size:
+        plain, untouched = _shrink(plain, stored_size), False
     plain.info = {}  # comments, profiles and colour keys would otherwise be written again
     if untouched:
         encoded = _encode_keeping_tables(plain)
@@ -169,26 +176,27 @@ def _normalise(image: Image.Image, short_side: int) -> CleanImage:
         encoded,
         ".jpg" if is_jpeg else ".png",
         plain,
-        digest,
-        source_size,
+        whole_size,
         "JPEG" if is_jpeg else str(image.format),
     )
 
 
-def _digest(image: Image.Image) -> bytes:
-    digest = xxhash.xxh3_128(f"{image.mode} {image.width} {image.height} ".encode())
-    rows = max(1, _BAND_PIXELS // image.width)
-    if rows >= image.height:
-        digest.update(image.tobytes())
-    else:
-        for top in range(0, image.height, rows):
-            digest.update(image.crop((0, top, image.width, min(top + rows, image.height))).tobytes())
-    return digest.digest()
+def _decode_at_a_fraction(jpeg: Image.Image, size: tuple[int, int]) -> None:
+    """Have libjpeg compute 1/2 or 1/4 of the rows and columns, where that is no smaller than the size.
+
+    Not 1/8: that takes one number of every block, and loses detail that the shrinking of more pixels keeps.
+    """
+    jpeg.draft(None, (max(size[0], jpeg.width // 4), max(size[1], jpeg.height // 4)))
 
 
-def _shrink(image: Image.Image, short_side: int) -> Image.Image:
-    scale = short_side / min(image.size)
-    size = max(short_side, round(image.width * scale)), max(short_side, round(image.height * scale))
+def _stored_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
+    if not 0 < short_side < min(size):
+        return size
+    scale = short_side / min(size)
+    return max(short_side, round(size[0] * scale)), max(short_side, round(size[1] * scale))
+
+
+def _shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     # First by a whole number, as an average of pixels. Of the rest, less than a factor of two, Hamming's window makes
     # what bicubic would in two thirds of the time.
     return image.resize(size, Image.Resampling.HAMMING, reducing_gap=1.0)

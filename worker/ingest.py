@@ -61,6 +61,7 @@ class _Tally:
     """What is remembered of all images at once: some tens of bytes each."""
 
     digests: set[bytes] = field(default_factory=set)
+    """SHA-256 of what is stored of each image: duplicates are files of which the same would be stored."""
     folders: set[Folders] = field(default_factory=set)
     widths: "array[int]" = field(default_factory=lambda: array("I"))
     heights: "array[int]" = field(default_factory=lambda: array("I"))
@@ -140,14 +141,15 @@ class Ingest:
         except BadImage as bad:
             self._leave_out(LeftOutKind.SKIPPED, entry, bad.reason)
             return
-        if image.digest in tally.digests:
-            self._leave_out(LeftOutKind.DUPLICATE, entry, "has the same pixels as an earlier image")
+        digest = hashlib.sha256(image.data)
+        if digest.digest() in tally.digests:
+            self._leave_out(LeftOutKind.DUPLICATE, entry, "is stored as the same image as an earlier one")
             return
         if len(tally.widths) >= self._limits.max_images:
             raise TooManyImages(self._limits.max_images)
         # The server makes the name, so that no two collide and none means anything to a file system.
         name = f"{len(tally.widths):08d}{image.suffix}"
-        tally.digests.add(image.digest)
+        tally.digests.add(digest.digest())
         tally.folders.add(folders_of(entry.name))
         tally.widths.append(image.source_size[0])
         tally.heights.append(image.source_size[1])
@@ -162,7 +164,7 @@ class Ingest:
                     path=entry.name,
                     width=image.pixels.width,
                     height=image.pixels.height,
-                    sha256=hashlib.sha256(image.data).hexdigest(),
+                    sha256=digest.hexdigest(),
                 )
             )
         )

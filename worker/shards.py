@@ -5,10 +5,12 @@ import io
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from worker.dataset import Shard
 
 SHARD_BYTES = 64 << 20
+_BUFFER_BYTES = 1 << 20
 
 
 class ShardWriter:
@@ -21,6 +23,7 @@ class ShardWriter:
         self, folder: Path, on_shard: Callable[[Path, Shard], None], shard_bytes: int = SHARD_BYTES
     ) -> None:
         self._folder, self._on_shard, self._shard_bytes = folder, on_shard, shard_bytes
+        self._file: BinaryIO | None = None
         self._tar: tarfile.TarFile | None = None
         self._images = 0
         self.shards: list[Shard] = []
@@ -28,7 +31,8 @@ class ShardWriter:
     def add(self, name: str, data: bytes) -> str:
         """Append one image; returns the name of its shard."""
         if self._tar is None:
-            self._tar = tarfile.open(self._path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+            self._file = self._path.open("wb", buffering=_BUFFER_BYTES)
+            self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
         info = tarfile.TarInfo(name)
         info.size = len(data)
         info.mode = 0o644
@@ -48,17 +52,21 @@ class ShardWriter:
     def discard(self) -> None:
         """Drop a shard that is not full, when the dataset came to nothing."""
         if self._tar is not None:
-            self._tar.close()
-            self._tar = None
+            self._close()
 
     @property
     def _path(self) -> Path:
         return self._folder / f"{len(self.shards):05d}.tar"
 
-    def _finish(self) -> None:
+    def _close(self) -> None:
         assert self._tar is not None
-        self._tar.close()
-        self._tar = None
+        assert self._file is not None
+        with self._file:
+            self._tar.close()
+        self._file = self._tar = None
+
+    def _finish(self) -> None:
+        self._close()
         path = self._path
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

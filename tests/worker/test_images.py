@@ -4,7 +4,8 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import get_sampling
 
 from worker.images import BadImage, CleanImage, clean_image
 
@@ -62,9 +63,11 @@ def test_an_image_that_exif_turns_is_stored_upright(form: str) -> None:
     red_left[:, :8, 0] = 255
     exif = Image.Exif()
     exif[ORIENTATION] = 6  # to be shown turned by 90 degrees clockwise: left becomes top
-    clean = clean_image(encoded(Image.fromarray(red_left), form, exif=exif), MAX_PIXELS)
+    source = encoded(Image.fromarray(red_left), form, exif=exif)
+    clean, shrunk = clean_image(source, MAX_PIXELS), clean_image(source, MAX_PIXELS, short_side=4)
     upright = decoded(clean)
-    assert upright.size == (8, 16)
+    assert upright.size == clean.source_size == shrunk.source_size == (8, 16)
+    assert decoded(shrunk).size == (4, 8)
     assert upright.getpixel((4, 2))[0] > 240
     assert upright.getpixel((4, 13))[0] < 15
     assert ORIENTATION not in upright.getexif()
@@ -130,20 +133,35 @@ def test_extreme_shapes_are_kept_as_they_are(size: tuple[int, int]) -> None:
     assert clean.pixels.size == clean.source_size == size
 
 
-def test_the_same_pixels_in_two_codings_are_duplicates() -> None:
+def test_the_same_pixels_in_two_lossless_codings_leave_as_the_same_bytes() -> None:
     as_png, as_bmp = (clean_image(encoded(gradient(), form), MAX_PIXELS) for form in ("PNG", "BMP"))
     turned = clean_image(encoded(gradient().transpose(Image.Transpose.ROTATE_180), "PNG"), MAX_PIXELS)
-    assert as_png.digest == as_bmp.digest != turned.digest
+    assert as_png.data == as_bmp.data != turned.data
 
 
-def test_images_that_differ_in_one_pixel_are_no_duplicates() -> None:
+@pytest.mark.parametrize("short_side", [0, 20])
+def test_one_jpeg_with_other_metadata_and_another_entropy_coding_leaves_as_the_same_bytes(
+    short_side: int,
+) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    plain = encoded(gradient(64, 48), "JPEG", quality=90)
+    told = encoded(gradient(64, 48), "JPEG", quality=90, exif=exif, comment=b"mine")
+    progressive = encoded(gradient(64, 48), "JPEG", quality=90, progressive=True, optimize=True)
+    other = encoded(gradient(64, 48), "JPEG", quality=60)
+    assert len({plain, told, progressive}) == 3
+    leave = [clean_image(source, MAX_PIXELS, short_side).data for source in (plain, told, progressive, other)]
+    assert leave[0] == leave[1] == leave[2] != leave[3]
+
+
+def test_images_that_differ_in_one_pixel_leave_as_different_bytes() -> None:
     large = np.zeros((1000, 900, 3), dtype=np.uint8)
-    digests = {clean_image(encoded(Image.fromarray(large), "BMP"), MAX_PIXELS).digest}
+    leave = {clean_image(encoded(Image.fromarray(large), "BMP"), MAX_PIXELS).data}
     for row, column in ((0, 0), (290, 899), (291, 0), (582, 1), (999, 899)):
         changed = large.copy()
         changed[row, column, 2] ^= 1
-        digests.add(clean_image(encoded(Image.fromarray(changed), "BMP"), MAX_PIXELS).digest)
-    assert len(digests) == 6
+        leave.add(clean_image(encoded(Image.fromarray(changed), "BMP"), MAX_PIXELS).data)
+    assert len(leave) == 6
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
@@ -185,15 +203,75 @@ def test_fine_detail_is_averaged_and_not_skipped() -> None:
     assert np.abs(np.asarray(decoded(clean), dtype=int) - 127).max() <= 1
 
 
-def test_duplicates_are_found_by_the_pixels_before_they_are_shrunk() -> None:
-    jpeg = encoded(gradient(300, 200), "JPEG")
-    png = encoded(Image.open(io.BytesIO(jpeg)), "PNG")
-    other = Image.open(io.BytesIO(png))
-    other.putpixel((7, 7), (1, 2, 3))
-    same, again, different = (
-        clean_image(source, MAX_PIXELS, short_side=10) for source in (jpeg, png, encoded(other, "PNG"))
-    )
-    assert same.digest == again.digest != different.digest
+def shapes(width: int, height: int) -> Image.Image:
+    """A picture with detail of every size, as photographs have it."""
+    random = np.random.default_rng(3)
+    picture = np.zeros((height, width, 3), dtype=np.float32)
+    for cells, strength in ((4, 60), (16, 30), (64, 15), (128, 8)):
+        coarse = random.integers(0, 256, (cells, cells, 3), dtype=np.uint8)
+        smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+        picture += (np.asarray(smooth, dtype=np.float32) - 128) * (strength / 60)
+    return Image.fromarray(np.clip(picture / 2 + 128, 0, 255).astype(np.uint8))
+
+
+def psnr(left: Image.Image, right: Image.Image) -> float:
+    """Peak signal to noise, decibels."""
+    difference = np.asarray(left, dtype=float) - np.asarray(right, dtype=float)
+    return float(10 * np.log10(255**2 / (difference**2).mean()))
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("quality", [75, 90])
+def test_a_jpeg_is_stored_with_hardly_a_difference(subsampling: int, quality: int) -> None:
+    source = encoded(shapes(500, 375), "JPEG", quality=quality, subsampling=subsampling)
+    clean = clean_image(source, MAX_PIXELS)
+    assert get_sampling(decoded(clean)) == subsampling
+    assert psnr(decoded(clean), Image.open(io.BytesIO(source))) > 45
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize("divisor", [1.9, 2, 2.34, 4, 5.1, 9])
+def test_decoding_at_a_fraction_is_as_good_as_shrinking(mode: str, subsampling: int, divisor: float) -> None:
+    source = encoded(shapes(1200, 900).convert(mode), "JPEG", quality=92, subsampling=subsampling)
+    clean = clean_image(source, 2 * MAX_PIXELS, short_side=round(900 / divisor))
+    whole = Image.open(io.BytesIO(source)).convert("L" if mode == "L" else "RGB")
+    assert clean.source_size == (1200, 900)
+    assert min(decoded(clean).size) == round(900 / divisor)
+    ideal = whole.resize(clean.pixels.size, Image.Resampling.LANCZOS)
+    assert psnr(clean.pixels, ideal) > 41
+    assert psnr(decoded(clean), clean.pixels) > 34
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_decoded_at_a_fraction_as_it_is_decoded_whole(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    source = encoded(shapes(640, 320), "JPEG", quality=95, subsampling=0, exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(source)))
+    clean = clean_image(source, MAX_PIXELS, short_side=100)
+    assert clean.source_size == upright.size
+    assert decoded(clean).size == ((200, 100) if orientation <= 4 else (100, 200))
+    assert psnr(decoded(clean), upright.resize(clean.pixels.size, Image.Resampling.LANCZOS)) > 36
+
+
+@pytest.mark.parametrize("short_side", [0, 100])
+def test_of_a_phones_file_of_several_jpegs_the_first_is_used(short_side: int) -> None:
+    first = shapes(640, 480)
+    source = encoded(first, "MPO", quality=95, save_all=True, append_images=[Image.new("RGB", (320, 240))])
+    assert Image.open(io.BytesIO(source)).format == "MPO"
+    clean = clean_image(source, MAX_PIXELS, short_side)
+    assert (clean.source_size, clean.source_format, clean.suffix) == ((640, 480), "JPEG", ".jpg")
+    stored = decoded(clean)
+    assert stored.size == ((133, 100) if short_side else (640, 480))
+    assert psnr(stored, first.resize(stored.size, Image.Resampling.LANCZOS)) > 36
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_torn_jpeg_is_refused_also_where_it_is_decoded_at_a_fraction(progressive: bool) -> None:
+    source = encoded(shapes(640, 480), "JPEG", quality=90, progressive=progressive)
+    with pytest.raises(BadImage, match="is damaged"):
+        clean_image(source[: len(source) * 9 // 10], MAX_PIXELS, short_side=60)
 
 
 def test_an_image_over_the_pixel_cap_is_refused_before_it_is_decoded() -> None:

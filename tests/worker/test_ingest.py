@@ -6,6 +6,7 @@ import json
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,10 +18,14 @@ from worker.ingest import Ingest, IngestLimits
 LIMITS = IngestLimits(max_images=1000, max_pixels=100_000, max_bytes=100 << 20)
 
 
-def png(shade: int, size: tuple[int, int] = (4, 4)) -> bytes:
+def saved(image: Image.Image, form: str) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", size, (shade % 256, shade // 256, 0)).save(buffer, "PNG")
+    image.save(buffer, form)
     return buffer.getvalue()
+
+
+def png(shade: int, size: tuple[int, int] = (4, 4)) -> bytes:
+    return saved(Image.new("RGB", size, (shade % 256, shade // 256, 0)), "PNG")
 
 
 def pack(files: dict[str, bytes]) -> bytes:
@@ -136,6 +141,19 @@ def test_every_shorter_side_lies_in_the_one_bin_that_says_so(tmp_path: Path) -> 
         sum(each.from_pixels <= side <= each.to_pixels for side in sides) for each in bins
     ]
     assert [each.from_pixels for each in bins] == [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96]
+
+
+def test_files_of_which_the_same_is_stored_are_duplicates(tmp_path: Path) -> None:
+    limits = IngestLimits(max_images=10, max_pixels=100_000, max_bytes=1 << 20, stored_side=20)
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    small = Image.fromarray(noise)
+    enlarged = small.resize((90, 60), Image.Resampling.NEAREST)
+    files = {"1.png": saved(small, "PNG"), "2.bmp": saved(enlarged, "BMP"), "3.jpg": saved(enlarged, "JPEG")}
+    report = ingest(tmp_path, pack(files), limits=limits).report
+    assert report.image_count == 2
+    assert [(file.path, file.reason) for file in report.duplicates] == [
+        ("2.bmp", "is stored as the same image as an earlier one")
+    ]
 
 
 def test_duplicates_are_dropped_across_parts(tmp_path: Path) -> None:
