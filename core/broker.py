@@ -12,11 +12,13 @@ from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
 from core import embedded_queue
-from core.settings import Settings
+from core.settings import GIBIBYTE, Settings
 
 RUN_JOB: Final = "wecolora.run_job"
 INGEST_DATASET: Final = "wecolora.ingest_dataset"
 JOBS_QUEUE: Final = "jobs"
+JOB_QUEUES: Final = {JOBS_QUEUE: 0} | {f"{JOBS_QUEUE}-{gib}g": gib * GIBIBYTE for gib in (8, 16, 24, 40, 80)}
+"""The queues of jobs, and how much memory on a device those in it need at least: who hears of them should have it."""
 DATASETS_QUEUE: Final = "datasets"
 EMBEDDED_POLL_SECONDS: Final = 0.2
 CONNECT_SECONDS: Final = 3
@@ -40,7 +42,6 @@ def celery_config(settings: Settings) -> dict[str, Any]:
         "broker_connection_timeout": CONNECT_SECONDS,
         "broker_connection_retry_on_startup": True,
         "task_default_queue": JOBS_QUEUE,
-        "task_routes": {INGEST_DATASET: {"queue": DATASETS_QUEUE}},
         "task_serializer": "json",
         "accept_content": ["json"],
         "task_ignore_result": True,
@@ -51,14 +52,32 @@ def celery_config(settings: Settings) -> dict[str, Any]:
     }
 
 
-def send_run_job(app: Celery, job_id: str) -> bool:
-    """Tell the workers about a job; False when the broker could not be reached."""
-    return _send(app, RUN_JOB, job_id)
+def queues_of_worker(device_bytes: int | None) -> list[str]:
+    """The queues of jobs that a worker listens to.
+
+    Args:
+        device_bytes: memory of its device; None: enough for any job.
+    """
+    return [name for name, least in JOB_QUEUES.items() if device_bytes is None or least < device_bytes]
+
+
+def queue_of_job(device_bytes: int | None) -> str:
+    """The queue of a job.
+
+    Args:
+        device_bytes: memory that it needs on a device; None: unknown.
+    """
+    return [name for name, least in JOB_QUEUES.items() if least <= (device_bytes or 0)][-1]
+
+
+def send_run_job(app: Celery, job_id: str, device_bytes: int | None) -> bool:
+    """Tell the workers that have room for it about a job; False when the broker could not be reached."""
+    return _send(app, RUN_JOB, job_id, queue_of_job(device_bytes))
 
 
 def send_ingest(app: Celery, dataset_id: str) -> bool:
     """Tell the workers about a dataset; False when the broker could not be reached."""
-    return _send(app, INGEST_DATASET, dataset_id)
+    return _send(app, INGEST_DATASET, dataset_id, DATASETS_QUEUE)
 
 
 def check(app: Celery) -> None:
@@ -68,9 +87,9 @@ def check(app: Celery) -> None:
         connection.default_channel  # noqa: B018 - opening it is the check for a transport without a server
 
 
-def _send(app: Celery, task: str, row_id: str) -> bool:
+def _send(app: Celery, task: str, row_id: str, queue: str) -> bool:
     try:
-        app.send_task(task, args=[row_id], retry=False)
+        app.send_task(task, args=[row_id], queue=queue, retry=False)
     except (KombuError, OperationalError, OSError) as error:
         log.warning("could not send %s for %s, the dispatcher will: %s", task, row_id, error)
         return False

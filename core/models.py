@@ -172,6 +172,8 @@ class Job(Leased, Deletable, Timestamped, Base):
     options: Mapped[JsonObject]
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
     probe_dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
+    device_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """Memory that it needs on a device, about; null where nobody can tell (core/device_memory.py)."""
     error: Mapped[JsonObject | None]
     cancel_requested_at: Mapped[datetime | None]
     progress: Mapped[JsonObject | None]

@@ -1,7 +1,7 @@
 """Small values that pass between worker, leases and API."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from core.states import EventLevel, EventType
 
@@ -16,6 +16,30 @@ class Claim:
     id: str
     attempt: int
     worker_id: str
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a worker has for one job; None: enough for any.
+
+    Attributes:
+        devices: that the job may use at once.
+        device_bytes: memory of each.
+    """
+
+    devices: int | None = None
+    device_bytes: int | None = None
+
+
+ANY_JOB: Final = Capacity()
+
+
+@dataclass(frozen=True)
+class WaitingJob:
+    """A job that workers are to hear of, and what it needs on a device, if that is known."""
+
+    id: str
+    device_bytes: int | None
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,11 @@ class Settings(BaseSettings):
         description="Devices (GPUs) of a worker that one job may use at once. Of the API: the most that a job may ask "
         "for; of a worker: it leaves jobs that ask for more to others.",
     )
+    device_gib: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="Memory of a device (GPU) in GiB. Of the API: the largest one's; jobs that need more are refused. "
+        "Of a worker: its own; it leaves jobs that need more to others. Unset: enough for any job.",
+    )
     spare_trainer: bool = Field(
         True,
         description="A worker keeps a trainer with its libraries loaded for its next job, which starts seconds sooner, "
@@ -219,6 +224,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split_on_commas(cls, value: object) -> object:
         return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @property
+    def device_bytes(self) -> int | None:
+        """Memory of a device; None: enough for any job."""
+        return None if self.device_gib is None else int(self.device_gib * GIBIBYTE)
 
     @model_validator(mode="after")
     def _check_what_goes_together(self) -> Self:

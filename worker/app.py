@@ -10,9 +10,16 @@ from typing import Any
 
 from celery import Celery, bootsteps
 from celery.platforms import SecurityWarning  # type: ignore[attr-defined]
-from celery.signals import setup_logging, worker_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import (
+    celeryd_after_setup,
+    setup_logging,
+    worker_init,
+    worker_ready,
+    worker_shutdown,
+    worker_shutting_down,
+)
 
-from core.broker import JOBS_QUEUE, make_celery
+from core.broker import JOBS_QUEUE, make_celery, queues_of_worker
 from core.liveness import BEAT_SECONDS, beat
 from core.logs import configure_logging
 from core.production import refuse_unless_ready
@@ -40,6 +47,13 @@ def create_worker(settings: Settings) -> Celery:
         refuse_unless_ready(settings)
         stop_tracing = start_tracing(settings, "worker")
         worker_shutdown.connect(lambda **_: stop_tracing(), weak=False)
+
+    @celeryd_after_setup.connect(weak=False)
+    def listen(instance: Any, **_: Any) -> None:
+        queues = instance.app.amqp.queues
+        if JOBS_QUEUE in queues.consume_from:
+            for name in queues_of_worker(settings.device_bytes):
+                queues.select_add(name)
 
     @worker_ready.connect(weak=False)
     def load_ahead(sender: Any, **_: Any) -> None:

@@ -36,12 +36,12 @@ def announce(runtime: Runtime) -> int:
         if datasets:
             mark_sent(session, "dataset", datasets)
         if jobs:
-            mark_sent(session, "job", jobs)
+            mark_sent(session, "job", [job.id for job in jobs])
     # After the commit, so that a worker that is quick finds the row.
     for dataset_id in datasets:
         send_ingest(runtime.celery, dataset_id)
-    for job_id in jobs:
-        send_run_job(runtime.celery, job_id)
+    for job in jobs:
+        send_run_job(runtime.celery, job.id, job.device_bytes)
     return len(datasets) + len(jobs)
 
 

@@ -18,7 +18,7 @@ from core.queries.datasets import existing_datasets, get_dataset
 from core.queries.events import append_events
 from core.queries.jobs import get_job
 from core.queries.teachers import find_teacher, teacher_hashes
-from core.records import JsonObject
+from core.records import Capacity, JsonObject
 from core.states import EventLevel, EventType, Phase
 from core.tracing import note
 from worker.attempt import run_attempt, scratch_folder
@@ -47,8 +47,10 @@ def run_next_job(runtime: Runtime) -> None:
         return
     settings = runtime.settings
     most, lease_seconds = settings.quota_running_jobs, settings.lease_seconds
-    devices = settings.devices
-    claim = runtime.write(lambda s: leases.claim_next_job(s, runtime.worker_id, lease_seconds, most, devices))
+    capacity = Capacity(settings.devices, settings.device_bytes)
+    claim = runtime.write(
+        lambda s: leases.claim_next_job(s, runtime.worker_id, lease_seconds, most, capacity)
+    )
     if claim is None:
         log.debug("no job is to be had")
         return
@@ -58,9 +60,9 @@ def run_next_job(runtime: Runtime) -> None:
         if not runtime.draining.is_set():
             runtime.spares.refill()
     # The message of a job that had to wait for this one to end was spent while it waited.
-    waiting = runtime.write(lambda s: leases.next_job(s, most, devices))
+    waiting = runtime.write(lambda s: leases.next_job(s, most, capacity))
     if waiting is not None:
-        send_run_job(runtime.celery, waiting)
+        send_run_job(runtime.celery, waiting.id, waiting.device_bytes)
     drop_deleted(runtime)
 
 

@@ -71,6 +71,7 @@ class DryRun(BaseModel):
     images: int | None = Field(description="That would be used.")
     batch_size: int | None
     steps: int | None = Field(description="Of the optimiser.")
+    device_bytes: int | None = Field(description="Memory that the job would need on a device, about.")
     duration: Duration | None
     unknown: dict[str, str] = Field(description="For each number that is null: why.")
 
@@ -111,6 +112,7 @@ def dry_run(session: Session, resources: Resources, principal: Principal, reques
         images=course.images if course else None,
         batch_size=course.batch_size if course else None,
         steps=course.steps if course else None,
+        device_bytes=plan.device_bytes,
         duration=duration,
         unknown=unknown,
     )
@@ -126,6 +128,7 @@ def _count(plan: Plan, unknown: dict[str, str]) -> tuple[NetworkCounts | None, N
     network, size = plan.network, plan.options.image_size
     if network is None:
         reason = f"the catalogue has no counts of {plan.teacher.architecture}"
+        unknown["device_bytes"] = reason
         unknown |= {f"{which}_network.{name}": reason for which in ("teacher", "student") for name in numbers}
         return None, None
     teacher = network.count(network.stages, size)

@@ -101,7 +101,7 @@ def _create_from_json(
         job = JobOut.of(row)
         once.finish(session, 201, job, job.links["self"])
     if is_ready:
-        background.add_task(send_run_job, resources.celery, job.id)
+        background.add_task(send_run_job, resources.celery, job.id, job.device_bytes)
     return job
 
 
@@ -158,7 +158,7 @@ def retry_job(
         job = JobOut.of(row)
         once.finish(session, 200, job)
     if is_ready:
-        background.add_task(send_run_job, resources.celery, job.id)
+        background.add_task(send_run_job, resources.celery, job.id, job.device_bytes)
     return job
 
 

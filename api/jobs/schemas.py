@@ -72,6 +72,9 @@ class JobOut(BaseModel):
     started_at: datetime | None = Field(
         description="Of the first attempt; after a retry, when it was asked for."
     )
+    device_bytes: int | None = Field(
+        description="Memory that the job needs on a device, about; null where that is not known."
+    )
     device_seconds: float = Field(description="How long the attempts that have ended held a worker's device.")
     finished_at: datetime | None
     error: ErrorOut | None

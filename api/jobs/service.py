@@ -11,6 +11,7 @@ from api.resources import Resources
 from api.validation import parse_fields
 from core.catalogue import Catalogue, NetworkShape, ResolvedTeacher
 from core.costs import KnownNetwork
+from core.device_memory import check_device_memory, needed_bytes
 from core.errors import FieldProblem, InvalidFields, NotFound, UnknownTeacher, WrongState
 from core.ids import new_id
 from core.kept_blocks import kept_blocks
@@ -50,6 +51,7 @@ class Plan:
         options: what they come to with the recipe's values and the defaults.
         kept: blocks of the teacher that the student keeps; for policy `measured` only as many.
         network: what is known of the teacher's cost.
+        device_bytes: memory that it needs on a device, about; None where that is not known.
     """
 
     principal: Principal
@@ -59,6 +61,7 @@ class Plan:
     options: JobOptions
     kept: list[int]
     network: KnownNetwork | None
+    device_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,10 @@ def plan_job(session: Session, resources: Resources, principal: Principal, reque
     if problems:
         raise InvalidFields(*problems)
     kept = kept_blocks(found.stages, options)
-    return Plan(principal, request.name, found.teacher, given, options, kept, found.network)
+    needed = None if found.network is None else needed_bytes(options, found.network, kept)
+    if problems := check_device_memory(needed, resources.settings.device_bytes):
+        raise InvalidFields(*problems)
+    return Plan(principal, request.name, found.teacher, given, options, kept, found.network, needed)
 
 
 def parse_request(
@@ -148,6 +154,7 @@ def add_job(session: Session, plan: Plan, dataset_id: str, probe_dataset_id: str
         options=plan.options.model_dump(mode="json"),
         dataset_id=dataset_id,
         probe_dataset_id=probe_dataset_id,
+        device_bytes=plan.device_bytes,
     )
     job_queries.add_job(session, job)
     audit.record(session, plan.principal, "job.create", job.id)
@@ -161,13 +168,17 @@ def retry_job(session: Session, resources: Resources, principal: Principal, job_
         The job, and whether workers could start it now.
 
     Raises:
-        InvalidFields: it asks for more devices than there are now.
+        InvalidFields: it asks for more devices, or more memory on one, than there is now.
         WrongState: the job is neither; or what it is made of cannot be had any more.
         TooManyRequests: the owner has no room for another waiting job.
     """
     job = job_queries.lock_job(session, job_id, principal)
     if job.state in RETRYABLE:
-        problems = check_devices(JobOptions.model_validate(job.options), resources.settings.devices)
+        settings = resources.settings
+        problems = [
+            *check_devices(JobOptions.model_validate(job.options), settings.devices),
+            *check_device_memory(job.device_bytes, settings.device_bytes),
+        ]
         if problems:
             raise InvalidFields(*problems)
         check_new_job(session, resources.settings, job.owner)

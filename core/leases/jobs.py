@@ -12,7 +12,7 @@ from core.leases.fence import AWAITING_WORKER, RELEASED, fenced_update, held
 from core.models import Artifact, Dataset, Job
 from core.queries.events import append_events
 from core.queries.jobs import devices_of
-from core.records import Claim, JobError, JsonObject, NewArtifact, NewEvent
+from core.records import ANY_JOB, Capacity, Claim, JobError, JsonObject, NewArtifact, NewEvent
 from core.states import COUNTING, DatasetState, EventLevel, EventType, JobState, Phase, sources
 
 
@@ -34,16 +34,23 @@ def datasets_ready() -> ColumnElement[bool]:
     )
 
 
-def claimable(devices: int | None = None) -> ColumnElement[bool]:
-    """True for a job that a worker could start now.
-
-    Args:
-        devices: that the worker has; None: enough.
-    """
-    fits = true() if devices is None else devices_of() <= devices
+def claimable(capacity: Capacity = ANY_JOB) -> ColumnElement[bool]:
+    """True for a job that a worker of this capacity could start now."""
     return and_(
-        fits, Job.state.in_(sources(JobState.RUNNING)), Job.cancel_requested_at.is_(None), datasets_ready()
+        _fits(capacity),
+        Job.state.in_(sources(JobState.RUNNING)),
+        Job.cancel_requested_at.is_(None),
+        datasets_ready(),
     )
+
+
+def _fits(capacity: Capacity) -> ColumnElement[bool]:
+    conditions: list[ColumnElement[bool]] = [true()]
+    if capacity.devices is not None:
+        conditions.append(devices_of() <= capacity.devices)
+    if capacity.device_bytes is not None:
+        conditions.append(func.coalesce(Job.device_bytes, 0) <= capacity.device_bytes)
+    return and_(*conditions)
 
 
 def claim_job(session: Session, job_id: str, worker_id: str, lease_seconds: float) -> Claim | None:

@@ -10,21 +10,24 @@ from core.leases.fence import is_due
 from core.leases.jobs import datasets_ready, end_attempt
 from core.leases.turns import owners_with_room
 from core.models import Job
+from core.records import WaitingJob
 from core.states import JobState
 
 BATCH = 100
 
 
-def due_jobs(session: Session, resend_after_seconds: float, most_running: int | None = None) -> Sequence[str]:
+def due_jobs(
+    session: Session, resend_after_seconds: float, most_running: int | None = None
+) -> Sequence[WaitingJob]:
     """Jobs that could run now and that the workers should hear of (again)."""
     has_room = Job.owner.in_(owners_with_room(most_running).order_by(None))
     statement = (
-        select(Job.id)
+        select(Job.id, Job.device_bytes)
         .where(Job.state == JobState.QUEUED, datasets_ready(), is_due(Job, resend_after_seconds), has_room)
         .order_by(Job.id)
         .limit(BATCH)
     )
-    return session.scalars(statement).all()
+    return [WaitingJob(*row) for row in session.execute(statement)]
 
 
 def reap_expired(session: Session, max_attempts: int) -> list[str]:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from core import clock
 from core.leases.jobs import claim_job, claimable
 from core.models import Job, Owner
-from core.records import Claim
+from core.records import ANY_JOB, Capacity, Claim, WaitingJob
 from core.states import JobState
 
 POSTGRES_LOCK: Final = 7_236_403
@@ -25,7 +25,7 @@ def claim_next_job(
     worker_id: str,
     lease_seconds: float,
     most_running: int | None,
-    devices: int | None = None,
+    capacity: Capacity = ANY_JOB,
 ) -> Claim | None:
     """Take the job whose turn it is; None when none is to be had.
 
@@ -34,28 +34,29 @@ def claim_next_job(
         worker_id: who takes it.
         lease_seconds: for how long.
         most_running: jobs of an owner that may run at once, where the owner has no number of its own; None: any.
-        devices: that the worker has; jobs that ask for more are left to others. None: enough.
+        capacity: of the worker; jobs that need more are left to others.
     """
     # On SQLite the transaction of a writer is the lock.
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("select pg_advisory_xact_lock(:key)"), {"key": POSTGRES_LOCK})
-    while (job_id := next_job(session, most_running, devices)) is not None:
-        claim = claim_job(session, job_id, worker_id, lease_seconds)
+    while (job := next_job(session, most_running, capacity)) is not None:
+        claim = claim_job(session, job.id, worker_id, lease_seconds)
         if claim is not None:
-            _note_turn(session, job_id)
+            _note_turn(session, job.id)
             return claim
         # Cancelled in this very moment: it is not found again.
     return None
 
 
-def next_job(session: Session, most_running: int | None, devices: int | None = None) -> str | None:
-    """The job that a worker with so many devices would get now."""
-    waiting = exists(select(Job.id).where(Job.owner == Owner.name, claimable(devices)))
+def next_job(session: Session, most_running: int | None, capacity: Capacity = ANY_JOB) -> WaitingJob | None:
+    """The job that a worker of this capacity would get now."""
+    waiting = exists(select(Job.id).where(Job.owner == Owner.name, claimable(capacity)))
     owner = session.scalar(owners_with_room(most_running).where(waiting).limit(1))
     if owner is None:
         return None
-    oldest = select(Job.id).where(Job.owner == owner, claimable(devices)).order_by(Job.id).limit(1)
-    return session.scalar(oldest)
+    statement = select(Job.id, Job.device_bytes).where(Job.owner == owner, claimable(capacity))
+    oldest = session.execute(statement.order_by(Job.id).limit(1)).one_or_none()
+    return None if oldest is None else WaitingJob(*oldest)
 
 
 def owners_with_room(most_running: int | None) -> Select[str]:

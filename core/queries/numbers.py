@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
 from core import clock
-from core.broker import DATASETS_QUEUE, JOBS_QUEUE
+from core.broker import DATASETS_QUEUE, JOB_QUEUES
 from core.leases.jobs import datasets_ready
 from core.model_base import Deletable
 from core.models import Dataset, Job, JobEvent, Webhook, WebhookDelivery
@@ -56,7 +56,7 @@ def count_numbers(session: Session) -> Numbers:
     """Everything, in a handful of queries whose cost does not grow with finished jobs' events."""
     now = session.execute(select(clock.now())).scalar_one()
     waiting = {
-        JOBS_QUEUE: _count_and_oldest(session, Job, Job.state == JobState.QUEUED, datasets_ready()),
+        **_waiting_jobs(session),
         DATASETS_QUEUE: _count_and_oldest(
             session, Dataset, Dataset.state == DatasetState.INGESTING, Dataset.worker_id.is_(None)
         ),
@@ -106,6 +106,20 @@ def _count_and_oldest(
     oldest = func.min(model.created_at if by is None else by)
     count, first = session.execute(select(func.count(), oldest).select_from(model).where(*conditions)).one()
     return count, first
+
+
+def _waiting_jobs(session: Session) -> dict[str, tuple[int, datetime | None]]:
+    """Jobs that could run now, and since when the oldest exists, by the queue that they are announced in."""
+    needed = func.coalesce(Job.device_bytes, 0)
+    larger_first = sorted(JOB_QUEUES.items(), key=lambda each: -each[1])
+    queue = case(*((needed >= least, name) for name, least in larger_first))
+    counted = session.execute(
+        select(queue, func.count(), func.min(Job.created_at))
+        .where(Job.state == JobState.QUEUED, datasets_ready())
+        .group_by(queue)
+    )
+    nothing: tuple[int, datetime | None] = (0, None)
+    return dict.fromkeys(JOB_QUEUES, nothing) | {name: (count, oldest) for name, count, oldest in counted}
 
 
 def _ages(now: datetime, counted: Mapping[str, tuple[int, datetime | None]]) -> dict[str, float]:

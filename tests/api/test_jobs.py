@@ -3,6 +3,7 @@
 import base64
 import json
 import shutil
+from functools import partial
 
 import pytest
 from sqlalchemy import text
@@ -183,6 +184,18 @@ def test_a_value_out_of_range_is_refused_by_name_before_anything_is_stored(
     assert allowed in problem["detail"]
     assert count_rows(shared_api) == before
     assert len(shared_api.resources.storage.list_keys("datasets")) == before["dataset_parts"]
+
+
+def test_a_job_that_no_device_has_room_for_is_refused(make_settings):
+    with run_api(make_settings(device_gib=6, teacher_catalogue=None)) as api:
+        ask = partial(api.client.post, "/jobs?dry_run=true")
+        refused = ask(json={"teacher": "vit_large_patch14_dinov2.lvd142m"})
+        smaller = ask(json={"teacher": "vit_large_patch14_dinov2.lvd142m", "image_size": 224})
+    error = refused.json()["errors"][0]
+    assert (refused.status_code, error["field"], error["allowed"]) == (422, "teacher", "at most 6 GiB")
+    assert smaller.status_code == 200
+    assert 2**30 < smaller.json()["device_bytes"] < 6 * 2**30
+    assert "checkpoint_activations" in error["message"]
 
 
 def test_more_devices_than_the_largest_worker_has_are_refused(shared_api, shared_dataset, make_settings):

@@ -111,6 +111,17 @@ def test_nobody_tries_a_job_that_is_not_there(api):
     assert retry(api, "job_nowhere").status_code == 404
 
 
+def test_a_job_for_more_memory_than_is_left_is_refused_instead_of_waiting_for_ever(make_settings):
+    with run_api(make_settings(device_gib=8, teacher_catalogue=None)) as api:
+        job_id = queued_job(api, teacher="vit_base_patch16_224")
+        api.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+    settings = api.settings.model_copy(update={"device_gib": 1})  # on the same database
+    with run_api(settings) as api:
+        refused = retry(api, job_id)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "teacher")
+    assert "WECOLORA_DEVICE_GIB" in refused.json()["detail"]
+
+
 def test_a_job_for_more_devices_than_are_left_is_refused_instead_of_waiting_for_ever(make_settings):
     with run_api(make_settings(devices=2)) as api:
         job_id = queued_job(api, devices=2)

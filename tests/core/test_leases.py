@@ -30,6 +30,7 @@ from core.principals import SYSTEM
 from core.queries.artifacts import list_artifacts
 from core.queries.events import list_events
 from core.queries.jobs import request_cancel
+from core.records import WaitingJob
 from core.states import DatasetState, EventType, JobState, Phase
 from tests.core.rows import add_dataset, add_job, count, expire_lease, get
 
@@ -256,13 +257,13 @@ def test_a_waiting_job_is_announced_again_ever_more_rarely(database):
     job_id = add_job(database)
     for sent in range(1, 4):
         with database.write() as session:
-            assert due_jobs(session, 10) == [job_id]
+            assert due_jobs(session, 10) == [WaitingJob(job_id, None)]
             mark_sent(session, "job", [job_id])
             assert due_jobs(session, 10) == []
         for seconds, is_due in ((sent * 10 - 3, False), (sent * 10 + 1, True)):
             _send_back(database, job_id, seconds)
             with database.read() as session:
-                assert (due_jobs(session, 10) == [job_id]) is is_due
+                assert (due_jobs(session, 10) == [WaitingJob(job_id, None)]) is is_due
 
 
 def test_a_released_job_is_announced_at_once(database):
@@ -272,7 +273,7 @@ def test_a_released_job_is_announced_at_once(database):
     held = claim(database, job_id)
     with database.write() as session:
         release(session, held, "drained", False)
-        assert due_jobs(session, 60) == [job_id]
+        assert due_jobs(session, 60) == [WaitingJob(job_id, None)]
 
 
 def _send_back(database, job_id, seconds):

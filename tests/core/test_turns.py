@@ -12,6 +12,8 @@ from core.models import Job, Owner
 from core.principals import SYSTEM
 from core.queries.jobs import request_cancel
 from core.queries.owners import ensure_owner, usage_of
+from core.records import ANY_JOB, Capacity, WaitingJob
+from core.settings import GIBIBYTE
 from core.states import DatasetState, JobState
 from tests.core.rows import add_dataset, add_job, expire_lease, get
 
@@ -30,9 +32,9 @@ def queue(database, owner, count):
     return [add_job(database, dataset_id, owner=owner) for _ in range(count)]
 
 
-def claim(database, most_running=None, worker="worker-1", devices=None):
+def claim(database, most_running=None, worker="worker-1", capacity=ANY_JOB):
     with database.write() as session:
-        return claim_next_job(session, worker, 30, most_running, devices)
+        return claim_next_job(session, worker, 30, most_running, capacity)
 
 
 def set_limit(database, owner, most):
@@ -83,12 +85,29 @@ def test_a_worker_leaves_jobs_that_want_more_devices_to_one_that_has_them(databa
         add_job(database, dataset_id, owner="lab", options={"r": 2, "k": 4, **wanted})
         for wanted in ({"devices": 4}, {})  # jobs from before the option have none
     )
-    assert claim(database, devices=2).id == small, "the large one does not hold the queue up"
-    assert claim(database, devices=2) is None
+    assert claim(database, capacity=Capacity(devices=2)).id == small, (
+        "the large one does not hold the queue up"
+    )
+    assert claim(database, capacity=Capacity(devices=2)) is None
     with database.write() as session:
-        assert next_job(session, None, 2) is None
-        assert due_jobs(session, 5) == [large], "it is still announced"
-    assert claim(database, devices=4).id == large
+        assert next_job(session, None, Capacity(devices=2)) is None
+        assert due_jobs(session, 5) == [WaitingJob(large, None)], "it is still announced"
+    assert claim(database, capacity=Capacity(devices=4)).id == large
+
+
+def test_a_worker_leaves_jobs_that_need_more_memory_to_one_that_has_it(database):
+    dataset_id = add_dataset(database, owner="lab")
+    large, small, unknown = (
+        add_job(database, dataset_id, owner="lab", device_bytes=needed)
+        for needed in (60 * GIBIBYTE, 10 * GIBIBYTE, None)
+    )
+    little, much = (Capacity(device_bytes=gib * GIBIBYTE) for gib in (24, 80))
+    assert [claim(database, capacity=little).id for _ in range(2)] == [small, unknown]
+    assert claim(database, capacity=little) is None
+    with database.write() as session:
+        assert next_job(session, None, little) is None
+        assert due_jobs(session, 5) == [WaitingJob(large, 60 * GIBIBYTE)], "it is still announced"
+    assert claim(database, capacity=much).id == large
 
 
 def test_an_owners_own_limit_goes_before_the_deployments(database):

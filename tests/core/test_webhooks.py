@@ -1,6 +1,7 @@
 """The outbox and the deliveries on both databases."""
 
 import threading
+import time
 
 import pytest
 from sqlalchemy import select, update
@@ -128,6 +129,7 @@ def test_each_endpoint_of_the_owner_that_wants_it_gets_an_event_once(database):
     register(database, "somebody-else")
     job = add_job(database)
     do(database, lambda s: request_cancel(s, job, SYSTEM))
+    time.sleep(0.02)  # SQLite's clock counts milliseconds
     late = register(database)
     threads = [threading.Thread(target=do, args=(database, spread_events)) for _ in range(4)]
     for thread in threads:

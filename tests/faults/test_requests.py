@@ -56,7 +56,7 @@ def test_a_message_comes_many_times(cluster: Cluster, strike: Strike) -> None:
     job_id = fault.start()
     for _ in range(20):
         fault.times += 1
-        assert send_run_job(celery, job_id)
+        assert send_run_job(celery, job_id, None)
     assert cluster.wait_for_end(job_id)["attempt"] == 1
     celery.close()
 

@@ -12,21 +12,22 @@ import pytest
 from sqlalchemy import update
 
 from core import clock, leases
-from core.broker import JOBS_QUEUE
+from core.broker import JOBS_QUEUE, queue_of_job, queues_of_worker, send_run_job
 from core.models import Job
-from core.settings import to_environment
+from core.settings import GIBIBYTE, to_environment
 from core.states import DatasetState, JobState
 from tests.core.rows import add_dataset, add_job, expire_lease, get
+from tests.servers import wait_until
 from worker.child import ROOT
 from worker.dispatcher import Reaper, announce, run
 from worker.runtime import Runtime
 
 
-def received(runtime: Runtime) -> list[str]:
-    """Take every message off the queue of jobs."""
+def received(runtime: Runtime, name: str = JOBS_QUEUE) -> list[str]:
+    """Take every message off a queue of jobs."""
     ids = []
     with runtime.celery.connection_for_read() as connection:
-        queue = connection.SimpleQueue(JOBS_QUEUE, no_ack=True)
+        queue = connection.SimpleQueue(name, no_ack=True)
         while queue.qsize():
             ids.append(queue.get(block=False).payload[0][0])
         queue.close()
@@ -39,6 +40,33 @@ def test_a_job_that_was_never_announced_is_announced_once(runtime: Runtime) -> N
     assert announce(patient) == 1
     assert announce(patient) == 0
     assert received(runtime) == [job]
+
+
+def test_a_job_is_announced_to_workers_whose_device_has_room_for_it(runtime: Runtime) -> None:
+    large = add_job(runtime.database, device_bytes=30 * GIBIBYTE)
+    small = add_job(runtime.database, device_bytes=2 * GIBIBYTE)
+    assert announce(runtime) == 2
+    assert received(runtime) == [small]
+    assert received(runtime, "jobs-24g") == [large]
+    assert "jobs-24g" in queues_of_worker(40 * GIBIBYTE)
+    assert "jobs-24g" not in queues_of_worker(24 * GIBIBYTE)
+    assert queue_of_job(500 * GIBIBYTE) in queues_of_worker(None)
+
+
+def test_a_worker_hears_of_the_jobs_that_its_device_has_room_for(runtime: Runtime) -> None:
+    settings = runtime.settings.model_copy(update={"device_gib": 24, "spare_trainer": False})
+    sizes = {"jobs": None, "jobs-16g": 20, "jobs-24g": 30}
+    for gib in sizes.values():
+        send_run_job(runtime.celery, "job_nowhere", gib and gib * GIBIBYTE)
+    command = ("celery", "--quiet", "--app", "worker.app", "worker", "--pool", "threads", "--queues", "jobs")
+    worker = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=to_environment(settings))
+    try:
+        queue = settings.data_dir / "queue"
+        wait_until(lambda: len(list(queue.glob("*.msg"))) == 1, seconds=60)
+    finally:
+        worker.terminate()
+        worker.wait(60)
+    assert received(runtime, "jobs-24g") == ["job_nowhere"]
 
 
 def test_a_job_that_still_waits_is_announced_again_also_after_the_queue_was_lost(runtime: Runtime) -> None:

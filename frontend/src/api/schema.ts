@@ -1054,6 +1054,11 @@ export interface components {
         DryRun: {
             /** Batch Size */
             batch_size: number | null;
+            /**
+             * Device Bytes
+             * @description Memory that the job would need on a device, about.
+             */
+            device_bytes: number | null;
             duration: components["schemas"]["Duration"] | null;
             /** Given */
             given: {
@@ -1257,6 +1262,11 @@ export interface components {
             created_at: string;
             /** Dataset Id */
             dataset_id: string;
+            /**
+             * Device Bytes
+             * @description Memory that the job needs on a device, about; null where that is not known.
+             */
+            device_bytes: number | null;
             /**
              * Device Seconds
              * @description How long the attempts that have ended held a worker's device.
