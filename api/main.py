@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from api.resources import Resources
 from api.teachers.router import router as teachers
 from api.webhooks.router import messages as webhook_messages
 from api.webhooks.router import router as webhooks
+from core.direct_uploads import DirectUploads
 from core.exposure import AUTH_NOTES
 from core.logs import configure_logging
 from core.production import refuse_unless_ready
@@ -83,7 +85,7 @@ def create_app(settings: Settings | None = None, dashboard: Path = BUILT) -> Fas
         app.include_router(router)
     app.webhooks.include_router(webhook_messages)
     app.add_api_route("/", _to_dashboard, include_in_schema=False)
-    app.mount("/dashboard", make_dashboard(dashboard))
+    app.mount("/dashboard", make_dashboard(dashboard, partial(_store_origin, app)))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -91,6 +93,12 @@ def create_app(settings: Settings | None = None, dashboard: Path = BUILT) -> Fas
 def _is_probe(scope: Scope) -> bool:
     """Nobody wants a trace of every look at the service's health."""
     return scope["path"] in ("/healthz", "/readyz", "/metrics")
+
+
+def _store_origin(app: FastAPI) -> str | None:
+    """Where the dashboard sends parts to besides the API."""
+    direct: DirectUploads | None = app.state.resources.direct_uploads
+    return direct.origin if direct else None
 
 
 async def _to_dashboard() -> RedirectResponse:

@@ -5,8 +5,10 @@ signs the key alone, so this is botocore's part; everything else that is stored 
 """
 
 import base64
+import hashlib
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -68,6 +70,16 @@ class DirectUploads:
         except BotoCoreError as error:
             raise _unavailable(key, error) from error
         return SignedPut(str(url), {CHECKSUM_HEADER: checksum})
+
+    @cached_property
+    def origin(self) -> str:
+        """Scheme and host of the URLs, which a page must be allowed to send to.
+
+        Raises:
+            StorageUnavailable: there are no credentials to sign with.
+        """
+        url = urlsplit(self.sign("origin", 0, hashlib.sha256().hexdigest(), 1).url)
+        return f"{url.scheme}://{url.netloc}"
 
     def stored(self, key: str) -> Stored:
         """What lies under a key.

@@ -18,7 +18,8 @@ def get_me(resources: ResourcesDep, principal: Reader) -> Me:
     with resources.database.read() as session:
         owner = queries.get_owner(session, principal.owner)
         shown = OwnerOut.of(session, resources.settings, owner)
-    return Me(owner=shown, scope=principal.scope, key_id=principal.key_id)
+    is_direct = resources.direct_uploads is not None
+    return Me(owner=shown, scope=principal.scope, key_id=principal.key_id, direct_uploads=is_direct)
 
 
 @router.get("/owners")

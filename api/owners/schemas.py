@@ -84,3 +84,6 @@ class Me(BaseModel):
     owner: OwnerOut
     scope: Scope
     key_id: str | None = Field(description="null: no key is asked for.")
+    direct_uploads: bool = Field(
+        description="Whether parts of datasets go straight into the store: `POST …/parts/{number}/upload-url`."
+    )

@@ -80,6 +80,19 @@ def test_a_worker_s_script_may_reach_the_service(served):
     assert directives(asset)["connect-src"] == "'self'"
 
 
+def test_pages_and_workers_may_reach_the_store_where_uploads_go_straight_there(make_settings, built):
+    settings = make_settings(
+        storage_url="s3://wecolora/some/prefix", s3_endpoint="http://store:8333", s3_allow_http=True,
+        s3_access_key_id="key", s3_secret_access_key="secret", s3_public_endpoint="https://objects.example:8443",
+        direct_uploads=True,
+    )  # fmt: skip
+    with run_api(settings, dashboard=built) as served:
+        for path in ("/dashboard/", "/dashboard/assets/index-abc123.js"):
+            connect = directives(served.client.get(path))["connect-src"]
+            assert connect == "'self' https://objects.example:8443"
+        assert served.client.get("/me").json()["direct_uploads"] is True
+
+
 @pytest.mark.parametrize("name", ["index-old.js", "../index.html", "..%2f..%2fsecret.txt", "..%2f.sources"])
 def test_an_asset_that_is_none_is_not_found(served, name):
     answer = served.client.get(f"/dashboard/assets/{name}")

@@ -1491,6 +1491,11 @@ export interface components {
          */
         Me: {
             /**
+             * Direct Uploads
+             * @description Whether parts of datasets go straight into the store: `POST …/parts/{number}/upload-url`.
+             */
+            direct_uploads: boolean;
+            /**
              * Key Id
              * @description null: no key is asked for.
              */

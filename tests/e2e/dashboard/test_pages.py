@@ -37,6 +37,8 @@ def test_every_page_is_accessible_and_fits(
         "datasets": "datasets",
         "dataset": f"datasets/{finished['images']}",
         "dataset-labelled": f"datasets/{finished['probe']}",
+        "usage": "usage",
+        "webhooks": "webhooks",
         "no-such-page": "nowhere",
     }
     found = {}

@@ -3,13 +3,14 @@
 import hashlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import Request, expect
 
+from tests.backends import run_s3
 from tests.e2e.dashboard.browser import LONG_TASKS, Tab
 from tests.e2e.dashboard.conftest import OpenTab
 from tests.e2e.service import Service, wait_for
@@ -31,6 +32,18 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image = Image.frombytes("RGB", (SIDE, SIDE), source.randbytes(3 * SIDE * SIDE))
         image.save(place / f"Übung {number:02d}.bmp")
     return folder
+
+
+@pytest.fixture(scope="module")
+def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, str]]:
+    """A service that lets parts go straight into its store, and the store's address."""
+    with run_s3() as store:
+        data_dir = tmp_path_factory.mktemp("direct")
+        service = Service(data_dir, WECOLORA_DIRECT_UPLOADS="true", **store)
+        try:
+            yield service, store["WECOLORA_S3_ENDPOINT"]
+        finally:
+            service.stop()
 
 
 def arrived(service: Service, dataset_id: str) -> dict[int, str]:
@@ -140,3 +153,33 @@ def test_a_chosen_folder_keeps_its_paths(service: Service, tab: Tab, digits_fold
     page.get_by_role("heading", name="10 classes").wait_for()
     dataset = service.get(f"/datasets/{page.url.rpartition('/')[2]}")
     assert (dataset["name"], len(dataset["class_names"])) == ("test", 10)
+
+
+@pytest.mark.parametrize("is_in_reach", [True, False])
+def test_parts_go_straight_into_the_store_or_through_the_service_where_it_is_out_of_reach(
+    direct: tuple[Service, str], open_tab: OpenTab, noise: Path, *, is_in_reach: bool
+) -> None:
+    service, store = direct
+    tab = open_tab(service)
+    page = tab.open("datasets")
+    if not is_in_reach:
+        page.context.route(f"{store}/**", lambda route: route.abort())
+    sent: list[str] = []
+
+    def note(request: Request) -> None:
+        if request.method == "PUT":
+            sent.append(request.url)
+
+    page.context.on("request", note)
+    tab.drop([noise])
+    page.locator("[data-upload=done]").wait_for()
+    tab.open_dataset()
+    tab.wait_for_state("ready")
+    assert service.get(f"/datasets/{page.url.rpartition('/')[2]}")["image_count"] == 24
+    to_store = [url for url in sent if url.startswith(f"{store}/wecolora/some/prefix/")]
+    to_service = [url for url in sent if url.startswith(service.url)]
+    if is_in_reach:
+        assert (len(to_store), len(to_service)) == (12, 0)
+    else:
+        assert to_store
+        assert len(to_service) == 12

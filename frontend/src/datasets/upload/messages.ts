@@ -4,7 +4,7 @@ import type { ArrivedPart, Found } from "./plan";
 export type Command =
   | { type: "found"; found: Found[] }
   | { type: "plan" }
-  | { type: "send"; datasetId: string; key: string | null; arrived: ArrivedPart[] }
+  | { type: "send"; datasetId: string; key: string | null; isDirect: boolean; arrived: ArrivedPart[] }
   | { type: "pause" };
 
 /** How far the upload is; told a few times a second. */

@@ -1,4 +1,4 @@
-/** The service refused a part for good. */
+/** The service or the store refused a part for good. */
 export class PartRefused extends Error {}
 
 /** It may go better later. */
@@ -13,8 +13,8 @@ interface Put {
 }
 
 /**
- * Send one part and return the sha256 of what arrived. XMLHttpRequest, because `fetch` does not tell how much of a
- * body has been sent.
+ * Send one part and return the text of the answer. XMLHttpRequest, because `fetch` does not tell how much of a body has
+ * been sent.
  *
  * @throws {PartRefused | PartFailed | DOMException} the last one (`AbortError`) when the signal said so.
  */
@@ -26,8 +26,8 @@ export function putPart({ url, headers, body, signal, onProgress }: Put): Promis
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => onProgress(event.loaded);
     request.onload = () => {
-      if (request.status === 200 || request.status === 201) resolve(JSON.parse(request.responseText).sha256);
-      else reject(toError(request));
+      if (request.status >= 200 && request.status < 300) resolve(request.responseText);
+      else reject(toError(request.status, request.getResponseHeader("Content-Type"), request.responseText));
     };
     request.onerror = () => reject(new PartFailed("The service does not answer."));
     request.onabort = () => reject(new DOMException("The upload was paused.", "AbortError"));
@@ -38,17 +38,45 @@ export function putPart({ url, headers, body, signal, onProgress }: Put): Promis
   });
 }
 
-function toError(request: XMLHttpRequest): Error {
-  const detail = detailOf(request);
-  // 422 with a checksum that differs: the bytes were hurt on the way.
-  const isPassing = request.status >= 500 || request.status === 429 || detail.code === "checksum_mismatch";
+/**
+ * Ask the service about a part.
+ *
+ * @throws {PartRefused | PartFailed | DOMException} as above.
+ */
+export async function postPart<Answer>(
+  url: string,
+  key: string | null,
+  body: unknown,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const headers = {
+    "Content-Type": "application/json",
+    ...(key !== null && { Authorization: `Bearer ${key}` }),
+  };
+  let response: Response;
+  try {
+    response = await fetch(url, { method: "POST", headers, body: JSON.stringify(body), signal });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new PartFailed("The service does not answer.");
+  }
+  if (response.ok) return response.json();
+  throw toError(response.status, response.headers.get("Content-Type"), await response.text());
+}
+
+/** Codes of what was hurt or lost on the way. */
+const PASSING: ReadonlySet<string> = new Set(["checksum_mismatch", "not_uploaded"]);
+
+function toError(status: number, type: string | null, text: string): Error {
+  const detail = detailOf(status, type, text);
+  const isPassing = status >= 500 || status === 429 || PASSING.has(detail.code);
   return isPassing ? new PartFailed(detail.text) : new PartRefused(detail.text);
 }
 
-function detailOf(request: XMLHttpRequest): { code: string; text: string } {
-  if (request.getResponseHeader("Content-Type")?.startsWith("application/problem+json")) {
-    const { code, detail } = JSON.parse(request.responseText);
+function detailOf(status: number, type: string | null, text: string): { code: string; text: string } {
+  if (type?.startsWith("application/problem+json")) {
+    const { code, detail } = JSON.parse(text);
     return { code, text: detail };
   }
-  return { code: "", text: `The answer was ${request.status} ${request.statusText}.` };
+  return { code: "", text: `The answer was ${status}.` };
 }

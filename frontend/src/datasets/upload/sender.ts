@@ -2,6 +2,7 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { zipSync } from "fflate";
 import pLimit from "p-limit";
 import pRetry from "p-retry";
+import { DirectSender, StoreUnreachable } from "./direct";
 import type { Sent } from "./messages";
 import { type ArrivedPart, matchArrived, type PlannedPart } from "./plan";
 import { PartFailed, putPart } from "./put";
@@ -15,6 +16,14 @@ const LONGEST_PAUSE_MS = 15_000;
 export interface Target {
   datasetId: string;
   key: string | null;
+  /** Whether the service offers uploads straight into its store. */
+  isDirect: boolean;
+}
+
+interface ReadPart {
+  body: Blob | Uint8Array<ArrayBuffer>;
+  /** null for a large file, which the browser reads while it sends. */
+  digest: Uint8Array<ArrayBuffer> | null;
 }
 
 /** Packs and sends the parts of one upload; can be stopped, and started again where it was. */
@@ -22,6 +31,8 @@ export class Sender {
   readonly unreadable: string[] = [];
   private readonly digests = new Map<number, string>();
   private readonly underWay = new Map<number, number>();
+  private readonly direct = new DirectSender();
+  private isStoreInReach = true;
   private trouble: string | null = null;
 
   constructor(
@@ -66,42 +77,70 @@ export class Sender {
 
   private async sendPart(part: PlannedPart, target: Target, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const { body, digest } = await this.readPart(part);
-    const query = new URLSearchParams({ filename: part.filename });
-    const url = `/datasets/${encodeURIComponent(target.datasetId)}/parts/${part.number}?${query}`;
-    const headers: Record<string, string> = {
-      "Content-Type": part.isPacked ? "application/zip" : "application/octet-stream",
-      ...(digest !== null && { "Content-Digest": `sha-256=:${btoa(String.fromCharCode(...digest))}:` }),
-      ...(target.key !== null && { Authorization: `Bearer ${target.key}` }),
-    };
+    const read = await this.readPart(part);
+    const path = `/datasets/${encodeURIComponent(target.datasetId)}/parts/${part.number}`;
     const onProgress = (bytes: number) => {
       this.underWay.set(part.number, Math.min(bytes, part.sizeBytes));
       this.onProgress();
     };
-    const sha256 = await pRetry(() => putPart({ url, headers, body, signal, onProgress }), {
-      retries: Number.POSITIVE_INFINITY,
-      minTimeout: SHORTEST_PAUSE_MS,
-      maxTimeout: LONGEST_PAUSE_MS,
-      randomize: true,
-      signal,
-      shouldRetry: ({ error }) => error instanceof PartFailed,
-      onFailedAttempt: ({ error }) => {
-        this.underWay.delete(part.number);
-        if (error instanceof PartFailed) this.trouble = error.message;
-        this.onProgress();
+    const sha256 = await pRetry(
+      async () => {
+        if (target.isDirect && this.isStoreInReach) {
+          try {
+            return await this.direct.send({
+              part,
+              body: read.body,
+              path,
+              key: target.key,
+              signal,
+              onProgress,
+            });
+          } catch (error) {
+            if (!(error instanceof StoreUnreachable)) throw error;
+            this.isStoreInReach = false;
+          }
+        }
+        return this.sendToService(part, read, path, target.key, { signal, onProgress });
       },
-    });
+      {
+        retries: Number.POSITIVE_INFINITY,
+        minTimeout: SHORTEST_PAUSE_MS,
+        maxTimeout: LONGEST_PAUSE_MS,
+        randomize: true,
+        signal,
+        shouldRetry: ({ error }) => error instanceof PartFailed,
+        onFailedAttempt: ({ error }) => {
+          this.underWay.delete(part.number);
+          if (error instanceof PartFailed) this.trouble = error.message;
+          this.onProgress();
+        },
+      },
+    );
     this.trouble = null;
     this.underWay.delete(part.number);
     this.digests.set(part.number, sha256);
     this.onProgress();
   }
 
+  /** The ordinary upload, which goes everywhere. Returns the sha256 of what arrived. */
+  private async sendToService(
+    part: PlannedPart,
+    { body, digest }: ReadPart,
+    path: string,
+    key: string | null,
+    transfer: { signal: AbortSignal; onProgress: (bytes: number) => void },
+  ): Promise<string> {
+    const query = new URLSearchParams({ filename: part.filename });
+    const headers: Record<string, string> = {
+      "Content-Type": part.isPacked ? "application/zip" : "application/octet-stream",
+      ...(digest !== null && { "Content-Digest": `sha-256=:${btoa(String.fromCharCode(...digest))}:` }),
+      ...(key !== null && { Authorization: `Bearer ${key}` }),
+    };
+    return JSON.parse(await putPart({ url: `${path}?${query}`, headers, body, ...transfer })).sha256;
+  }
+
   /** The part's bytes. A large file is left to the browser, which reads it while it sends. */
-  private async readPart(part: PlannedPart): Promise<{
-    body: Blob | Uint8Array<ArrayBuffer>;
-    digest: Uint8Array<ArrayBuffer> | null;
-  }> {
+  private async readPart(part: PlannedPart): Promise<ReadPart> {
     if (!part.isPacked) return { body: part.files[0]?.file ?? new Blob(), digest: null };
     const entries: Record<string, Uint8Array> = Object.create(null);
     await Promise.all(

@@ -1,7 +1,7 @@
 import { useSyncExternalStore } from "react";
 import { api, bodyOf } from "@/api/client";
 import { readKey } from "@/api/key";
-import { queryClient } from "@/api/queries";
+import { meQuery, queryClient } from "@/api/queries";
 import type { Dropped } from "./collect";
 import type { Command, Report, Sent } from "./messages";
 import { Throughput } from "./throughput";
@@ -125,7 +125,8 @@ class Run {
       const { data } = await bodyOf(
         api.GET("/datasets/{dataset_id}/parts", { params: { path: { dataset_id: datasetId } } }),
       );
-      this.command({ type: "send", datasetId, key: readKey(), arrived: data });
+      const { direct_uploads: isDirect } = await queryClient.ensureQueryData(meQuery);
+      this.command({ type: "send", datasetId, key: readKey(), isDirect, arrived: data });
     } catch (error) {
       this.fail(error as Error);
     }

@@ -51,11 +51,11 @@ function tellProgress(): void {
   if (sender !== null) tell({ type: "progress", sent: sender.sent });
 }
 
-async function send({ datasetId, key, arrived }: Extract<Command, { type: "send" }>): Promise<void> {
+async function send({ arrived, ...target }: Extract<Command, { type: "send" }>): Promise<void> {
   if (sender === null) throw new Error("Nothing was planned.");
   stop = new AbortController();
   try {
-    await sender.send({ datasetId, key }, arrived, stop.signal);
+    await sender.send(target, arrived, stop.signal);
     tellProgress();
     tell({ type: "sent", parts: sender.arrived, unreadable: sender.unreadable });
   } catch (error) {
