@@ -27,7 +27,7 @@ export function Shell() {
           <nav aria-label="Main" className="nav">
             <LinkAnchor to="/" underline="never" c="inherit" aria-label="WeCoLoRA, start" visibleFrom="xs">
               <Group gap="xs" wrap="nowrap">
-                <img src={icon} alt="" width={22} height={22} />
+                <img src={icon} alt="" className="logo" />
                 <Text fw={700} visibleFrom="sm">
                   WeCoLoRA
                 </Text>
@@ -39,13 +39,13 @@ export function Shell() {
           </nav>
           <Group gap="xs" wrap="nowrap">
             <LinkButton to="/jobs/new" size="xs" aria-label="New job">
-              <IconPlus size={16} aria-hidden />
+              <IconPlus size="1rem" aria-hidden />
               <Text span inherit visibleFrom="sm" ml={4}>
                 New job
               </Text>
             </LinkButton>
             <LinkIcon to="/usage" variant="default" size="lg" aria-label="Usage, keys and webhooks">
-              <IconKey size={18} aria-hidden />
+              <IconKey size="1.125rem" aria-hidden />
             </LinkIcon>
             <SchemeSwitch />
           </Group>
@@ -91,7 +91,7 @@ function SchemeSwitch() {
       aria-label={`Use ${other} colours`}
       onClick={() => setColorScheme(other)}
     >
-      <Icon size={18} />
+      <Icon size="1.125rem" />
     </ActionIcon>
   );
 }

@@ -9,7 +9,7 @@ export function CopyIcon({ value, label }: { value: string; label: string }) {
       {({ copied, copy }) => (
         <Tooltip label={copied ? "Copied" : "Copy"}>
           <ActionIcon variant="default" size="lg" onClick={copy} aria-label={label}>
-            {copied ? <IconCheck size={18} /> : <IconCopy size={18} />}
+            {copied ? <IconCheck size="1.125rem" /> : <IconCopy size="1.125rem" />}
           </ActionIcon>
         </Tooltip>
       )}

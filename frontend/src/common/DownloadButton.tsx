@@ -17,7 +17,7 @@ interface Props {
 
 /** Saves a file of the service. */
 export function DownloadButton({ url, name, label = name }: Props) {
-  const icon = <IconDownload size={16} aria-hidden />;
+  const icon = <IconDownload size="1rem" aria-hidden />;
   if (readKey() === null) {
     return (
       <Button component="a" href={url} download={name} variant="default" size="xs" leftSection={icon}>

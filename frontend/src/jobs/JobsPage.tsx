@@ -50,7 +50,7 @@ export function JobsPage() {
 function JobTable({ jobs }: { jobs: Job[] }) {
   const now = useNow(1000);
   return (
-    <Table.ScrollContainer minWidth="46rem" scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
+    <Table.ScrollContainer minWidth="58rem" scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
       <Table highlightOnHover verticalSpacing="xs" aria-label="Jobs, newest first">
         <Table.Thead>
           <Table.Tr>
@@ -107,8 +107,7 @@ function NoJobs({ isFiltered }: { isFiltered: boolean }) {
       </Text>
       <Text>
         First drop a folder of images anywhere on this page; a few hundred are enough. Then{" "}
-        <LinkAnchor to="/jobs/new">start a job</LinkAnchor>
-        on them.
+        <LinkAnchor to="/jobs/new">start a job</LinkAnchor> on them.
       </Text>
       <Group>
         <LinkButton to="/datasets" variant="default">

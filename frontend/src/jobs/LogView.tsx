@@ -49,7 +49,7 @@ export function LogView({ jobId, events }: { jobId: string; events: readonly Job
         />
         <Button
           variant="default"
-          leftSection={<IconDownload size={16} aria-hidden />}
+          leftSection={<IconDownload size="1rem" aria-hidden />}
           disabled={lines.length === 0}
           onClick={() => saveBlob(new Blob([toText(lines)], { type: "text/plain" }), `${jobId}.log.txt`)}
         >

@@ -88,7 +88,7 @@ export function PlannedStudent({ plan, isUpToDate }: { plan: Plan; isUpToDate: b
           value={plan.duration ? formatSeconds(plan.duration.seconds) : "–"}
           reason={
             plan.duration
-              ? `on ${plan.duration.device_name}, by ${plan.duration.jobs} finished jobs`
+              ? `on ${plan.duration.device_name}, by ${plan.duration.jobs} finished ${plan.duration.jobs === 1 ? "job" : "jobs"}`
               : unknown.duration
           }
         />

@@ -62,7 +62,7 @@ export function Deliveries({ webhook, canSend }: Props) {
 function DeliveryTable({ deliveries, canSend }: { deliveries: Delivery[]; canSend: boolean }) {
   const now = useNow(1000);
   return (
-    <Table.ScrollContainer minWidth="52rem" scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
+    <Table.ScrollContainer minWidth="58rem" scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
       <Table verticalSpacing="xs" aria-label="Deliveries, newest first">
         <Table.Thead>
           <Table.Tr>
@@ -80,7 +80,13 @@ function DeliveryTable({ deliveries, canSend }: { deliveries: Delivery[]; canSen
               <Table.Td title={delivery.event_id}>{delivery.type}</Table.Td>
               <Table.Td className="mono wrap">{String(delivery.data.id ?? "–")}</Table.Td>
               <Table.Td>
-                <Badge variant="outline" color={`var(--tone-${TONES[delivery.state]})`} tt="none" radius="sm">
+                <Badge
+                  variant="outline"
+                  color={`var(--tone-${TONES[delivery.state]})`}
+                  tt="none"
+                  radius="sm"
+                  miw="max-content"
+                >
                   {delivery.is_being_sent ? "being sent" : delivery.state}
                 </Badge>
                 {delivery.state === "pending" && delivery.next_attempt_at && !delivery.is_being_sent && (
