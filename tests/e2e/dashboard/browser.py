@@ -119,7 +119,7 @@ class Tab:
         self.page.get_by_role("link", name="Dataset", exact=True).click()
         self.page.get_by_role("heading", level=1, name=left, exact=True).wait_for(state="detached")
 
-    def wait_for_state(self, *states: str, timeout: float = 240_000) -> None:
+    def wait_for_state(self, *states: str, timeout: float = 400_000) -> None:
         """Wait until the job or dataset whose page this is has one of these states; lists do not count."""
         wanted = ", ".join(f"h1 ~ [data-state={state}]" for state in states)
         self.page.locator(wanted).wait_for(timeout=timeout)
