@@ -127,9 +127,10 @@ class Settings(BaseSettings):
     max_dataset_images: Count = Field(1_000_000, description="Most images in one dataset.")
     max_image_pixels: Count = Field(100_000_000, description="Larger images are skipped, by name.")
     max_stored_side: Annotated[int, Field(ge=0)] = Field(
-        1280,
-        description="Larger images are stored with their shorter side shrunk to this many pixels; `0`: as large as "
-        "they came. Training for a teacher of S pixels uses at most 2.24 S.",
+        1600,
+        description="Larger images are stored with their shorter side shrunk to this many pixels, JPEGs that come to "
+        "three quarters of it or more by halving, to that; `0`: as large as they came. Training for a teacher of S "
+        "pixels uses at most 2.24 S.",
     )
 
     auth: Literal["none", "keys"] = Field(

@@ -14,8 +14,9 @@ What comes in and what leaves, one defined conversion each:
 | animation or pages | the first one |
 | 32-bit integer or float pixels | refused: they have no defined scale |
 
-An image whose shorter side has more pixels than the deployment stores is shrunk to it, after all of the above; a JPEG
-at least twice or four times as large is decoded at 1/2 or 1/4. Colour profiles are dropped with the rest of the
+An image whose shorter side has more pixels than the deployment stores is shrunk to it, after all of the above. A JPEG
+at least twice or four times as large is decoded at 1/2 or 1/4; and where one of these leaves between three quarters of
+that side and all of it, at that and shrunk no further. Colour profiles are dropped with the rest of the
 metadata, so pixel values are taken as sRGB.
 
 What leaves depends on the pixels, the tables and the subsampling alone: so files of one picture that differ in
@@ -39,6 +40,8 @@ _SUFFIXES = (
     "jp2 jxl fits fit tga pcx ppm pgm raw cr2 nef arw dng exr hdr"
 )
 IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in re.findall(r"\w+", _SUFFIXES))
+_DIVISORS = (2, 4)
+_LEAST_SHARE = 0.75
 _ORIENTATION = 0x0112
 # Values of the EXIF orientation that exchange width and height.
 _LYING = frozenset((5, 6, 7, 8))
@@ -152,7 +155,8 @@ def _normalise(image: Image.Image, short_side: int) -> CleanImage:
     is_jpeg = isinstance(image, JpegImagePlugin.JpegImageFile)
     whole_size = image.size
     if is_jpeg:
-        _decode_at_a_fraction(image, _stored_size(whole_size, short_side))
+        stored_size, divisor = _plan_jpeg(whole_size, short_side)
+        image.draft(None, (max(1, whole_size[0] // divisor), max(1, whole_size[1] // divisor)))
     image.load()
     orientation = image.getexif().get(_ORIENTATION, 1)
     turned = orientation != 1
@@ -160,11 +164,12 @@ def _normalise(image: Image.Image, short_side: int) -> CleanImage:
     plain = image if untouched else to_plain(ImageOps.exif_transpose(image) if turned else image)
     if not is_jpeg:
         whole_size = plain.size
+        stored_size = _stored_size(whole_size, short_side)
     elif orientation in _LYING:
-        whole_size = whole_size[::-1]
-    stored_size = _stored_size(whole_size, short_side)
-    if stored_size != whole_size:
-        plain, untouched = _shrink(plain, stored_size), False
+        whole_size, stored_size = whole_size[::-1], stored_size[::-1]
+    untouched = untouched and stored_size == whole_size
+    if stored_size != plain.size:
+        plain = _shrink(plain, stored_size)
     plain.info = {}  # comments, profiles and colour keys would otherwise be written again
     if untouched:
         encoded = _encode_keeping_tables(plain)
@@ -181,12 +186,18 @@ def _normalise(image: Image.Image, short_side: int) -> CleanImage:
     )
 
 
-def _decode_at_a_fraction(jpeg: Image.Image, size: tuple[int, int]) -> None:
-    """Have libjpeg compute 1/2 or 1/4 of the rows and columns, where that is no smaller than the size.
+def _plan_jpeg(size: tuple[int, int], short_side: int) -> tuple[tuple[int, int], int]:
+    """The size to store, and of how many rows and columns libjpeg shall compute one: 1, 2 or 4.
 
-    Not 1/8: that takes one number of every block, and loses detail that the shrinking of more pixels keeps.
+    Not 8: that takes one number of every block, and loses detail that the shrinking of more pixels keeps.
     """
-    jpeg.draft(None, (max(size[0], jpeg.width // 4), max(size[1], jpeg.height // 4)))
+    for divisor in _DIVISORS if 0 < short_side < min(size) else ():
+        width, height = -(-size[0] // divisor), -(-size[1] // divisor)
+        if _LEAST_SHARE * short_side <= min(width, height) <= short_side:
+            return (width, height), divisor
+    stored = _stored_size(size, short_side)
+    scale = min(size[0] // stored[0], size[1] // stored[1])
+    return stored, max(divisor for divisor in (1, *_DIVISORS) if divisor <= scale)
 
 
 def _stored_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
