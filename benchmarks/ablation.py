@@ -71,8 +71,8 @@ class Judge:
         """Probe accuracy, k-NN accuracy and token L1 of a student."""
         device = next(self.teacher.parameters()).device
         student = student.to(device).eval()
-        train, _ = _features_and_tokens(student, self.train)
-        test, tokens = _features_and_tokens(student, self.test)
+        train, _ = features_and_tokens(student, self.train)
+        test, tokens = features_and_tokens(student, self.test)
         scores = {
             protocol: wecolora.probe_features(
                 train, self.train_labels, test, self.test_labels, protocol=protocol, classes=self.classes
@@ -80,7 +80,7 @@ class Judge:
             for protocol in ("logistic", "knn")
         }
         if self.teacher_tokens is None:
-            _, self.teacher_tokens = _features_and_tokens(self.teacher, self.test)
+            _, self.teacher_tokens = features_and_tokens(self.teacher, self.test)
         # A student with a token more than the teacher (deit) has no token-wise distance.
         same = tokens.shape == self.teacher_tokens.shape
         distance = float((tokens - self.teacher_tokens).abs().mean()) if same else None
@@ -93,7 +93,7 @@ def _number(value: float | None) -> float:
 
 
 @torch.inference_mode()
-def _features_and_tokens(model: nn.Module, images: Tensor) -> tuple[np.ndarray, Tensor]:
+def features_and_tokens(model: nn.Module, images: Tensor) -> tuple[np.ndarray, Tensor]:
     """Pooled features [n, F] and last tokens [n, N, D]."""
     device = next(model.parameters()).device
     features, tokens = [], []
