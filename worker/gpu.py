@@ -19,7 +19,8 @@ def device_name(device: str) -> str:
     lines = _CPU_INFO.read_text().splitlines() if _CPU_INFO.exists() else []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     model = next(models, platform.processor() or platform.machine())
-    return f"{model}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{model}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def gpu_memory() -> dict[str, int]:

@@ -79,11 +79,6 @@ export function PlannedStudent({ plan, isUpToDate }: { plan: Plan; isUpToDate: b
         <Fact name="Images used" value={formatCount(plan.images)} reason={unknown.images} />
         <Fact name="Steps" value={formatCount(plan.steps)} reason={unknown.steps} />
         <Fact
-          name="Memory on a device"
-          value={formatBytes(plan.device_bytes)}
-          reason={unknown.device_bytes ?? "about; at small micro-batches"}
-        />
-        <Fact
           name="Estimated time"
           value={plan.duration ? formatSeconds(plan.duration.seconds) : "–"}
           reason={
@@ -91,6 +86,11 @@ export function PlannedStudent({ plan, isUpToDate }: { plan: Plan; isUpToDate: b
               ? `on ${plan.duration.device_name}, by ${plan.duration.jobs} finished ${plan.duration.jobs === 1 ? "job" : "jobs"}`
               : unknown.duration
           }
+        />
+        <Fact
+          name="Memory on a device"
+          value={formatBytes(plan.device_bytes)}
+          reason={unknown.device_bytes ?? "about; at small micro-batches"}
         />
       </Group>
     </Stack>
