@@ -109,6 +109,7 @@ class TrainingOptions(BaseModel):
     checkpoint_activations: bool = Field(
         False, description="Compute the student's blocks twice to keep less in memory."
     )
+    onnx: bool = Field(False, description="Deliver the student as ONNX, too.")
     few_shot_ratio: float = Field(
         1.0, gt=0, le=1, description="Share of the images that is used, of each class where there are such."
     )

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from wecolora.families import describe_model
     from wecolora.lora import Pairs, add_lora, merge_lora
     from wecolora.losses import feature_l1
+    from wecolora.onnx_export import export_onnx
     from wecolora.pictures.job import PageInputs, WrittenPage, write_report_page
     from wecolora.pictures.ranks import write_rank_picture
     from wecolora.progress import Progress
@@ -85,6 +86,7 @@ __all__ = [
     "errors",
     "evaluate",
     "export_adapter",
+    "export_onnx",
     "export_student",
     "extract_features",
     "feature_l1",
@@ -140,6 +142,7 @@ _HOMES = {
     "students": ("load_student",),
     "sweep": ("SweepResult", "SweepRow", "run_sweep"),
     "export": ("export_adapter", "export_student", "load_adapter"),
+    "onnx_export": ("export_onnx",),
     "lora": ("Pairs", "add_lora", "merge_lora"),
     "losses": ("feature_l1",),
     "teachers": ("TeacherSpec", "load_teacher"),

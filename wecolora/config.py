@@ -94,6 +94,7 @@ class DistillConfig(BaseModel):
         normalise_targets: compare tokens after a norm without weights of their own.
         cls_weight: of the mean over class tokens, beside the mean over the others; None counts all tokens alike.
         block_weight: of the mean over the other student blocks, each compared with the end of its group.
+        onnx: deliver the student as ``student.onnx``, too (`export_onnx`).
         image_size: side of the input in pixels; None takes the teacher's.
         seed: of the subset, the order, the augmentation and the pairs' initialisation.
         device: ``auto`` takes CUDA when it is there.
@@ -129,6 +130,7 @@ class DistillConfig(BaseModel):
     accumulate: Annotated[int, Field(ge=1, le=4096)] = 1
     micro_batch: Annotated[int, Field(ge=1, le=65536)] | None = None
     checkpoint_activations: bool = False
+    onnx: bool = False
     views: Annotated[int, Field(ge=1, le=10_000)] | None = None
     smallest_crop: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.2
     loss: TokenLoss = TokenLoss.L1

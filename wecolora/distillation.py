@@ -3,7 +3,7 @@
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -16,7 +16,7 @@ from wecolora.closed_form import BlockFit
 from wecolora.combinations import check_combinations
 from wecolora.config import DistillConfig
 from wecolora.cost import count_gmacs, inspect_models
-from wecolora.errors import CheckpointNotWritten, Interrupted, NonFiniteLoss, OutputExists
+from wecolora.errors import CheckpointNotWritten, Interrupted, NonFiniteLoss, OnnxFailed, OutputExists
 from wecolora.export import export_adapter
 from wecolora.lora import lora_layers
 from wecolora.metrics import MetricsFile
@@ -61,8 +61,9 @@ def distill(
     Args:
         teacher: a timm model, or what `load_teacher` takes.
         images: folder of unlabelled images, searched with its subfolders.
-        out: folder for ``student/``, ``adapter.safetensors``, ``metrics.jsonl``, ``report.json`` and, until the run
-            has ended, ``checkpoint.safetensors``; None keeps the student in memory only.
+        out: folder for ``student/``, ``student.onnx`` where it is asked for, ``adapter.safetensors``,
+            ``metrics.jsonl``, ``report.json`` and, until the run has ended, ``checkpoint.safetensors``; None keeps the
+            student in memory only.
         config: the settings; or give its fields as ``options``: ``compression_factor=2, lora_rank=128``.
         resume: go on from the folder's checkpoint, if there is one.
         on_progress: called after every step; it may raise `Interrupted` to stop the run with a checkpoint.
@@ -252,8 +253,20 @@ def _deliver(
         "seed": config.seed,
     }
     preparation.export(student, folder / "student", provenance)
+    onnx = _deliver_onnx(student, folder / "student.onnx", provenance) if config.onnx else None
     costs = inspect_models([plan.teacher, student], config.device, [None, trainable])
-    return student, make_report(plan, trainer, costs, unmerged_gmacs)
+    return student, make_report(plan, trainer, costs, unmerged_gmacs) | {"onnx": onnx}
+
+
+def _deliver_onnx(student: nn.Module, file: Path, provenance: Mapping[str, object]) -> dict[str, object]:
+    """What the report says of the file. That there is none is no reason to lose a student that is trained."""
+    from wecolora.onnx_export import INPUT, OUTPUT, export_onnx  # brings seconds of imports
+
+    try:
+        export_onnx(student, file, provenance)
+    except OnnxFailed as error:
+        return {"file": None, "reason": str(error)}
+    return {"file": file.name, "input": INPUT, "output": OUTPUT}
 
 
 def _write_json(path: Path, content: dict[str, object]) -> None:

@@ -27,7 +27,7 @@ from wecolora.teachers import TeacherSpec, image_size_of, load_teacher, preproce
 from wecolora.training import Setting, Trainer
 
 # A continued run may differ in these: where and how it is computed.
-_FREE = {"device", "devices", "image_size", "micro_batch", "checkpoint_activations"}
+_FREE = {"device", "devices", "image_size", "micro_batch", "checkpoint_activations", "onnx"}
 
 
 @dataclass(frozen=True)

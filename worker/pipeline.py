@@ -74,6 +74,9 @@ class Pipeline:
         self._enter(Phase.PREPARING)
         result = self._distill(config, resume)
         report = dict(result.report)
+        match report["onnx"]:
+            case {"file": None, "reason": str(reason)}:
+                self._log(reason, warning=True)
         report["probe"] = self._probe(config, labelled)
         self._enter(Phase.EXPORTING)
         write_report(self.out / "report.json", report)

@@ -18,6 +18,7 @@ _TYPES = {
     ".json": "application/json",
     ".jsonl": "application/x-ndjson",
     ".zip": "application/zip",
+    ".onnx": "application/octet-stream",
 }
 
 
@@ -40,7 +41,7 @@ def write_report(path: Path, report: Mapping[str, Any]) -> None:
 def store_artifacts(storage: Storage, out: Path, prefix: str) -> list[ArtifactRef]:
     """Store the files of a finished run under an attempt's prefix.
 
-    Not every run has all of them: without adapters there is no ``adapter.safetensors``.
+    Not every run has all of them: without adapters there is no ``adapter.safetensors``, and ONNX is for those who ask.
 
     They can be downloaded only once the worker has published them with the success of the job.
     """
@@ -49,6 +50,7 @@ def store_artifacts(storage: Storage, out: Path, prefix: str) -> list[ArtifactRe
         "student.safetensors": student / "model.safetensors",
         "config.json": student / "config.json",
         "student.zip": out / "student.zip",
+        "student.onnx": out / "student.onnx",
         "adapter.safetensors": out / "adapter.safetensors",
         "metrics.jsonl": out / "metrics.jsonl",
         "report.json": out / "report.json",

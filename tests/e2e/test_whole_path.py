@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
+import onnxruntime
 import pytest
 import timm
 import torch
@@ -126,10 +128,16 @@ def test_the_downloaded_student_loads_in_timm_and_is_the_published_one(
     assert report["probe"]["student"]["classes"] == 10
 
 
-def test_a_job_without_training_succeeds_and_its_student_loads(
+def test_a_job_without_training_succeeds_and_its_student_loads_in_timm_and_in_an_onnx_runtime(
     service: Service, watched: dict[str, Any], tmp_path: Path
 ) -> None:
-    body = {"teacher": "sample-digits", "dataset_id": watched["images"], "recipe": "instant", "r": 3}
+    body = {
+        "teacher": "sample-digits",
+        "dataset_id": watched["images"],
+        "recipe": "instant",
+        "r": 3,
+        "onnx": True,
+    }
     job = service.wait_for_end(service.post("/jobs", json=body)["id"])
     assert job["state"] == "succeeded", job["error"]
     result = job["result"]
@@ -137,7 +145,14 @@ def test_a_job_without_training_succeeds_and_its_student_loads(
     assert job["progress"]["activity"] == "preparing"
     phases = [event["data"]["phase"] for event in service.events(job["id"]) if event["type"] == "phase"]
     assert phases == ["fetching", "preparing", "merging", "exporting", "publishing"]
-    assert len(load_student(service, job["id"], tmp_path).blocks) == 4
+    student = load_student(service, job["id"], tmp_path)
+    assert len(student.blocks) == 4
+    images = torch.randn(2, 3, 32, 32)
+    session = onnxruntime.InferenceSession(service.download(job["id"], "student.onnx"))
+    with torch.inference_mode():
+        np.testing.assert_allclose(
+            session.run(None, {"images": images.numpy()})[0], student(images).numpy(), atol=1e-4
+        )
 
 
 def test_one_curl_line_starts_a_job(service: Service, digits: dict[str, bytes], tmp_path: Path) -> None:

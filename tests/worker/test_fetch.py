@@ -91,14 +91,14 @@ def test_a_job_gets_large_images_as_small_as_they_are_stored(
         max_images=100,
         max_pixels=10_000,
         max_bytes=1 << 20,
-        stored_side=20,
+        stored_side=40,
     )
     result = run(spec, storage).result
     assert (result["statistics"]["width"]["max"], result["statistics"]["height"]["max"]) == (90, 60)
     folder = fetch_images(storage, DatasetRef(id="ds_1", report_key=result["report_key"]), cache)
     (stored,) = folder.rglob("*.jpg")
     with Image.open(stored) as image:
-        assert image.size == (30, 20)
+        assert image.size == (45, 30)
 
 
 def shades(folder: Path) -> list[int]:

@@ -68,6 +68,9 @@ _HELP: Mapping[str, Mapping[str, str]] = {
         "micro_batch": "Images of a batch that are computed at once; unset: all, halved as often as memory asks for.",
         "checkpoint_activations": "Compute the student's blocks twice to keep less in memory; the student is the same.",
     },
+    "Delivery": {
+        "onnx": "Write student.onnx, too.",
+    },
 }  # fmt: skip
 _OTHERS = "Others"
 

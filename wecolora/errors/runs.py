@@ -57,6 +57,17 @@ class CheckpointNotWritten(WecoloraError):
         super().__init__(f"The checkpoint {path} could not be written ({reason}). Make room there.")
 
 
+class OnnxFailed(WecoloraError):
+    """The student cannot be written as ONNX; it is delivered all the same."""
+
+    code = "onnx_failed"
+    field = "onnx"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"There is no student.onnx: {reason}.")
+
+
 class OutputExists(WecoloraError):
     """The output folder already holds a started run, or a finished one."""
 

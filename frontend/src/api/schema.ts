@@ -2930,6 +2930,12 @@ export interface operations {
                      */
                     normalise_targets?: boolean | null;
                     /**
+                     * Onnx
+                     * @description Deliver the student as ONNX, too.
+                     * @default false
+                     */
+                    onnx?: boolean;
+                    /**
                      * Policy
                      * @description Which blocks are kept: one of each group of r, evenly from end to end, or by the effect on the images.
                      */
@@ -3128,6 +3134,12 @@ export interface operations {
                      * @description Compare tokens after a norm without weights.
                      */
                     normalise_targets?: boolean | null;
+                    /**
+                     * Onnx
+                     * @description Deliver the student as ONNX, too.
+                     * @default false
+                     */
+                    onnx?: boolean;
                     /**
                      * Policy
                      * @description Which blocks are kept: one of each group of r, evenly from end to end, or by the effect on the images.

@@ -17,6 +17,7 @@ const DRAWN: ReadonlySet<string> = new Set(["tsne.json", "tsne.jpg", "attention.
 
 const MEANING: Record<string, string> = {
   "student.zip": "the student: unzip it and run the line above",
+  "student.onnx": "the student for runtimes without torch; images go in normalised",
   "student.safetensors": "its merged weights",
   "config.json": "its architecture, for timm",
   "adapter.safetensors": "the adapters, not merged",

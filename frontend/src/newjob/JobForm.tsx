@@ -1,5 +1,6 @@
 import {
   Button,
+  Checkbox,
   Group,
   Paper,
   SegmentedControl,
@@ -117,6 +118,15 @@ export function JobForm({ teachers, initial }: Props) {
             onChange={(event) => change({ name: event.currentTarget.value })}
             error={errorAt("name")}
           />
+          <Checkbox
+            label="Deliver ONNX, too"
+            description="For runtimes without torch. The student for timm is always there."
+            checked={draft.options.onnx === "true"}
+            onChange={(event) =>
+              change({ options: { ...draft.options, onnx: event.currentTarget.checked ? "true" : "" } })
+            }
+            error={errorAt("onnx")}
+          />
         </Stack>
         <Stack gap="md">
           <Paper withBorder p="md">
@@ -149,7 +159,7 @@ export function JobForm({ teachers, initial }: Props) {
       </SimpleGrid>
       <Stack mt="lg" gap="md">
         <AdvancedOptions
-          fields={fields.data ?? []}
+          fields={(fields.data ?? []).filter(({ name }) => name !== "onnx")}
           values={draft.options}
           errorAt={errorAt}
           onChange={(name, value) => change({ options: { ...draft.options, [name]: value } })}

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import httpx2
+import onnx
 import pytest
 import timm
 from playwright.sync_api import Locator, Page, expect
@@ -39,11 +40,12 @@ def test_from_a_dropped_folder_to_a_student_that_timm_loads(
     page.get_by_label("batch_size", exact=True).fill("16")
     page.get_by_label("seed", exact=True).fill("7")
     page.get_by_role("textbox", name="k, rank of the adapters").fill("8")
+    page.get_by_role("checkbox", name="Deliver ONNX, too").check()
     page.get_by_role("button", name="Start the job").click()
     page.wait_for_url("**/jobs/job_*")
     job_id = page.url.rpartition("/")[2]
     given = service.job(job_id)["given"]
-    assert given == {"r": 2, "k": 8, "epochs": 10, "batch_size": 16, "seed": 7}
+    assert given == {"r": 2, "k": 8, "epochs": 10, "batch_size": 16, "seed": 7, "onnx": True}
 
     page.get_by_role("img", name="Loss over").wait_for(timeout=STEPS_MS)
     page.get_by_text("Step: ").first.wait_for()
@@ -63,6 +65,9 @@ def test_from_a_dropped_folder_to_a_student_that_timm_loads(
         bundle.extractall(tmp_path)
     student = timm.create_model(f"local-dir:{tmp_path / 'student'}", pretrained=True)
     assert len(student.blocks) == 6
+    with page.expect_download() as download:
+        page.get_by_role("link", name="student.onnx").click()
+    assert [entry.name for entry in onnx.load(download.value.path()).graph.input] == ["images"]
     line = page.locator("pre").inner_text()
     assert line == f"import timm; student = {job['load']}"
 
