@@ -4,17 +4,15 @@ import { useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import type { Dataset } from "@/api/client";
 import { datasetQuery, partsQuery } from "@/api/queries";
-import { DownloadButton } from "@/common/DownloadButton";
 import { ErrorNote } from "@/common/ErrorNote";
 import { formatBytes, formatCount, formatMoment } from "@/common/format";
 import { Loading } from "@/common/Loading";
-import { Section } from "@/common/Section";
 import { StateBadge } from "@/common/StateBadge";
 import { usePageTitle } from "@/common/usePageTitle";
 import { ContactSheet } from "./ContactSheet";
 import { DatasetActions } from "./DatasetActions";
 import { IngestProgress } from "./IngestProgress";
-import { LeftOutFiles } from "./LeftOutFiles";
+import { LeftOut } from "./LeftOut";
 import { Classes, Statistics } from "./Statistics";
 import { UploadButtons } from "./UploadButtons";
 import { isActive, useUploads } from "./upload/uploads";
@@ -142,32 +140,4 @@ function Figure({ name, children }: { name: string; children: React.ReactNode })
 function rangeOf(range: NonNullable<Dataset["statistics"]>["width"] | undefined): string {
   if (range === undefined) return "–";
   return range.min === range.max ? `${range.min}` : `${range.min} to ${range.max}, median ${range.median}`;
-}
-
-/** Every file that is not among the images, with the reason. */
-function LeftOut({ dataset }: { dataset: Dataset }) {
-  const [skipped, duplicates] = [dataset.skipped_count ?? 0, dataset.duplicate_count ?? 0];
-  return (
-    <>
-      {skipped === 0 ? (
-        <Section title="Files left out">
-          <Text c="dimmed">Every file could be read as an image.</Text>
-        </Section>
-      ) : (
-        <LeftOutFiles datasetId={dataset.id} kind="skipped" title="Files left out" count={skipped} />
-      )}
-      {duplicates > 0 && (
-        <LeftOutFiles datasetId={dataset.id} kind="duplicate" title="Duplicates" count={duplicates} />
-      )}
-      {skipped + duplicates > 0 && (
-        <Group>
-          <DownloadButton
-            url={dataset.links?.left_out_csv ?? ""}
-            name={`${dataset.id}-left-out.csv`}
-            label="Save all of these as CSV"
-          />
-        </Group>
-      )}
-    </>
-  );
 }

@@ -15,6 +15,7 @@ import { EventList } from "./EventList";
 import type { StreamState } from "./eventLog";
 import { Failure } from "./Failure";
 import { JobActions } from "./JobActions";
+import { JobImages } from "./JobImages";
 import { LogView } from "./LogView";
 import { workerOf } from "./log";
 import { OptionTable } from "./OptionTable";
@@ -59,6 +60,7 @@ function JobView({ job }: { job: Job }) {
           <TrainingCurves curves={told.curves} />
         </Section>
       )}
+      {job.state === "succeeded" && <JobImages job={job} />}
       <Section title="Log">
         <LogView jobId={job.id} events={told.events} />
       </Section>

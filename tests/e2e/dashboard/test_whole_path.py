@@ -58,6 +58,8 @@ def test_from_a_dropped_folder_to_a_student_that_timm_loads(
     points = [event for event in service.events(job_id) if event["type"] == "metric"]
     page.get_by_role("img", name=f"Loss over {len(points)} reported steps").wait_for()
     page.get_by_role("heading", name="Attention").wait_for()
+    page.get_by_text(f"{dataset['image_count']} of {dataset['image_count']} images of").wait_for()
+    page.get_by_text("Every file could be read as an image.").wait_for()
 
     with page.expect_download() as download:
         page.get_by_role("link", name="student.zip").click()
