@@ -11,6 +11,7 @@ from tests.e2e.service import TERMINAL, wait_for
 from tests.faults.cluster import Cluster
 
 STUDENT = "student.safetensors"
+SWEPT_SECONDS = 60
 JOB = {"teacher": "sample-digits", "r": 2, "k": 8, "epochs": 16, "batch_size": 16, "seed": 3}
 
 
@@ -75,7 +76,10 @@ class Fault:
             numbers = [each["seq"] for each in events]
             self.doubled += max(0, len(ends) - 1) + len(numbers) - len(set(numbers))
             assert numbers == list(range(1, len(numbers) + 1)), "there is a gap"
-            wait_for(lambda job=job: not self._left_behind(job))
+            deadline = time.monotonic() + SWEPT_SECONDS
+            while (left := self._left_behind(job)) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert not left, f"attempt {job['attempt']} left objects behind: {left}"
 
     def _is_whole(self, job: dict[str, Any]) -> bool:
         if job["state"] != "succeeded":
