@@ -27,12 +27,15 @@ NAMED_JOBS: Final = 10
 
 
 def remove_later(session: Session, prefixes: Iterable[str]) -> None:
-    """Have every object below these prefixes removed once the transaction is committed."""
+    """Have every object below these prefixes removed once the transaction is committed.
+
+    A note that is there already is renewed: a sweep that has just been by may have missed what this one means.
+    """
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     for prefix in prefixes:
-        session.execute(
-            insert(Deletion).values(prefix=prefix, created_at=clock.now()).on_conflict_do_nothing()
-        )
+        note = insert(Deletion).values(prefix=prefix, created_at=clock.now())
+        renewed = {Deletion.created_at: note.excluded.created_at}
+        session.execute(note.on_conflict_do_update(index_elements=[Deletion.prefix], set_=renewed))
 
 
 def delete_job(session: Session, job_id: str, viewer: Principal) -> None:

@@ -4,6 +4,7 @@ Each function does a bounded piece of the work in the caller's transaction and s
 it again, at the same time or never.
 """
 
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import delete, exists, or_, select
@@ -120,12 +121,13 @@ def remove_rows(session: Session, period_days: float) -> int:
     return len(gone) + len(gone_datasets)
 
 
-def next_deletions(session: Session) -> list[str]:
-    """Prefixes whose objects are to be removed, the oldest first."""
-    statement = select(Deletion.prefix).order_by(Deletion.created_at, Deletion.prefix).limit(BATCH)
-    return list(session.scalars(statement))
+def next_deletions(session: Session) -> list[tuple[str, datetime]]:
+    """Prefixes whose objects are to be removed, the oldest first, and when that was asked for."""
+    statement = select(Deletion.prefix, Deletion.created_at)
+    rows = session.execute(statement.order_by(Deletion.created_at, Deletion.prefix).limit(BATCH))
+    return [(prefix, asked_at) for prefix, asked_at in rows]
 
 
-def note_removed(session: Session, prefix: str) -> None:
-    """The objects below this prefix are gone."""
-    session.execute(delete(Deletion).where(Deletion.prefix == prefix))
+def note_removed(session: Session, prefix: str, asked_at: datetime) -> None:
+    """The objects below this prefix are gone, unless their removal was asked for again meanwhile."""
+    session.execute(delete(Deletion).where(Deletion.prefix == prefix, Deletion.created_at == asked_at))

@@ -95,4 +95,4 @@ class IngestWork:
 
     def abandon(self) -> None:
         """Clean up after an attempt that lost its lease."""
-        self._runtime.write(lambda s: leases.discard_ingest(s, self._claim))
+        self._runtime.write(lambda s: leases.abandon_ingest(s, self._claim))

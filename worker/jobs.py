@@ -171,7 +171,7 @@ class JobWork:
 
     def abandon(self) -> None:
         """Clean up after an attempt that lost its lease; the row and its checkpoint are another's now."""
-        self._write(lambda s: leases.discard_attempt(s, self._claim))
+        self._write(lambda s: leases.abandon_attempt(s, self._claim))
 
     def _log(self, session: Session, message: LogMessage) -> None:
         # Renewing is what fences this write.

@@ -50,8 +50,8 @@ def sweep(runtime: Runtime, stop: threading.Event | None = None) -> int:
 def remove_objects(runtime: Runtime, stop: threading.Event | None = None) -> int:
     """Remove objects first and then the note that asks for it; returns the number of prefixes done."""
     with runtime.database.read() as session:
-        prefixes = retention.next_deletions(session)
-    for done, prefix in enumerate(prefixes):
+        notes = retention.next_deletions(session)
+    for done, (prefix, asked_at) in enumerate(notes):
         if stop is not None and stop.is_set():
             return done
         try:
@@ -60,8 +60,8 @@ def remove_objects(runtime: Runtime, stop: threading.Event | None = None) -> int
             log.warning("objects below %s are left for the next sweep: %s", prefix, error)
             return done
         with runtime.database.write() as session:
-            retention.note_removed(session, prefix)
-    return len(prefixes)
+            retention.note_removed(session, prefix, asked_at)
+    return len(notes)
 
 
 def run(runtime: Runtime, stop: threading.Event) -> None:

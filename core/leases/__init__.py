@@ -9,9 +9,9 @@ Every function takes the session first and belongs in one `with database.write()
 """
 
 from core.leases.datasets import (
+    abandon_ingest,
     claim_dataset,
     complete_ingest,
-    discard_ingest,
     due_datasets,
     fail_dataset,
     reap_expired_datasets,
@@ -20,9 +20,9 @@ from core.leases.datasets import (
 )
 from core.leases.fence import mark_sent, renew
 from core.leases.jobs import (
+    abandon_attempt,
     cancelled,
     claim_job,
-    discard_attempt,
     fail,
     record_checkpoint,
     record_progress,
@@ -40,13 +40,13 @@ __all__ = [
     "JobError",
     "NewArtifact",
     "NewEvent",
+    "abandon_attempt",
+    "abandon_ingest",
     "cancelled",
     "claim_dataset",
     "claim_job",
     "claim_next_job",
     "complete_ingest",
-    "discard_attempt",
-    "discard_ingest",
     "due_datasets",
     "due_jobs",
     "fail",

@@ -143,6 +143,13 @@ def discard_ingest(session: Session, claim: Claim) -> None:
     remove_later(session, [_ingested_files(claim.id, claim.attempt)])
 
 
+def abandon_ingest(session: Session, claim: Claim) -> None:
+    """The same where the lease is lost, unless it is by the attempt's own end, whose commit was not acknowledged."""
+    report_key = session.scalar(select(Dataset.report_key).where(Dataset.id == claim.id))
+    if not (report_key or "").startswith(f"{_ingested_files(claim.id, claim.attempt)}/"):
+        discard_ingest(session, claim)
+
+
 def _ingested_files(dataset_id: str, attempt: int) -> str:
     return f"datasets/{dataset_id}/ingest/{attempt}"
 

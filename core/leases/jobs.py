@@ -216,6 +216,28 @@ def discard_attempt(session: Session, claim: Claim) -> None:
     remove_later(session, [_files_of(claim.id, claim.attempt)])
 
 
+def abandon_attempt(session: Session, claim: Claim) -> None:
+    """Have everything removed that an attempt whose lease is lost may have stored, and that its job does not need.
+
+    Its trainer may have stored a checkpoint after another attempt has succeeded and what was there was removed. And the
+    lease may be lost by the attempt's own success, whose commit was not acknowledged by a database that went away: then
+    its files are the job's.
+    """
+    has_published = exists(
+        select(Artifact.name).where(Artifact.job_id == claim.id, Artifact.attempt == claim.attempt)
+    )
+    if session.scalar(select(has_published)):
+        return
+    discard_attempt(session, claim)
+    folder = f"jobs/{claim.id}/checkpoints/{claim.attempt}"
+    job = session.get(Job, claim.id)
+    is_needed = job is not None and job.deleted_at is None and job.state is not JobState.SUCCEEDED
+    newest = (job.checkpoint if job is not None and is_needed else None) or {}
+    named = [each["key"] for each in (newest, newest.get("previous")) if each]
+    if not any(key.startswith(f"{folder}/") for key in named):
+        remove_later(session, [folder])
+
+
 def _files_of(job_id: str, attempt: int) -> str:
     return f"jobs/{job_id}/attempts/{attempt}"
 

@@ -76,9 +76,9 @@ def sweep(api):
     with api.database.write() as session:
         count = retention.expire_part_uploads(session)
     with api.database.write() as session:
-        for prefix in retention.next_deletions(session):
+        for prefix, asked_at in retention.next_deletions(session):
             api.resources.storage.delete_prefix(prefix)
-            retention.note_removed(session, prefix)
+            retention.note_removed(session, prefix, asked_at)
     return count
 
 

@@ -1,11 +1,15 @@
 """The ingest's lease, and what a failed dataset does to the jobs that wait for it."""
 
+from dataclasses import replace
+
 import pytest
+from sqlalchemy import select
 
 from core.errors import LeaseLost
 from core.leases import (
     IngestResult,
     JobError,
+    abandon_ingest,
     claim_dataset,
     claim_job,
     complete_ingest,
@@ -15,7 +19,7 @@ from core.leases import (
     release_dataset,
     renew,
 )
-from core.models import Dataset, Job
+from core.models import Dataset, Deletion, Job
 from core.states import DatasetState, JobState
 from tests.core.rows import add_dataset, add_job, expire_lease, get
 
@@ -99,3 +103,19 @@ def test_a_drained_ingest_waits_again(database):
     with database.write() as session:
         release_dataset(session, held, "drained", False)
         assert due_datasets(session, 5) == [dataset_id]
+
+
+def test_images_of_an_ingest_whose_commit_was_not_acknowledged_stay(database):
+    held = claim(database, add_dataset(database, DatasetState.INGESTING))
+    result = replace(RESULT, report_key=f"datasets/{held.id}/ingest/{held.attempt}/report.json")
+    with database.write() as session:
+        complete_ingest(session, held, result)
+    # The worker heard nothing, tried again, and was told that its lease is lost.
+    with pytest.raises(LeaseLost), database.write() as session:
+        complete_ingest(session, held, result)
+    with database.write() as session:
+        abandon_ingest(session, held)
+        abandon_ingest(session, replace(held, attempt=held.attempt + 1))
+    with database.read() as session:
+        asked = set(session.scalars(select(Deletion.prefix)))
+    assert asked == {f"datasets/{held.id}/parts", f"datasets/{held.id}/ingest/{held.attempt + 1}"}

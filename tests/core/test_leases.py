@@ -4,7 +4,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from core import clock
 from core.errors import LeaseLost
@@ -12,6 +12,7 @@ from core.leases import (
     JobError,
     NewArtifact,
     NewEvent,
+    abandon_attempt,
     cancelled,
     claim_job,
     due_jobs,
@@ -25,7 +26,7 @@ from core.leases import (
     set_phase,
     succeed,
 )
-from core.models import Artifact, Job, JobEvent
+from core.models import Artifact, Deletion, Job, JobEvent
 from core.principals import SYSTEM
 from core.queries.artifacts import list_artifacts
 from core.queries.events import list_events
@@ -284,3 +285,46 @@ def _send_back(database, job_id, seconds):
 def _messages(database, job_id):
     with database.read() as session:
         return [event.message for event in list_events(session, job_id, 0, 100)]
+
+
+@pytest.mark.parametrize(
+    ("state", "named_in", "is_removed"),
+    [
+        (JobState.RUNNING, 1, False),  # the other attempt resumed from what this one had stored
+        (JobState.RUNNING, 2, True),
+        (JobState.FAILED, 1, False),  # it stays for a retry
+        (JobState.SUCCEEDED, 1, True),
+    ],
+)
+def test_an_attempt_that_lost_its_lease_leaves_no_checkpoint_that_nobody_needs(
+    database, state, named_in, is_removed
+):
+    job_id = add_job(database)
+    lost = claim(database, job_id)
+    key = f"jobs/{job_id}/checkpoints/{named_in}/1.safetensors"
+    with database.write() as session:
+        session.execute(
+            update(Job).values(state=state, attempt=2, checkpoint={"key": key, "step": 5, "previous": None})
+        )
+        abandon_attempt(session, lost)
+    with database.read() as session:
+        asked = set(session.scalars(select(Deletion.prefix)))
+    kept = set() if is_removed else {f"jobs/{job_id}/checkpoints/1"}
+    wanted = {f"jobs/{job_id}/attempts/1", f"jobs/{job_id}/checkpoints/1"}
+    assert asked == wanted - kept
+
+
+def test_files_of_a_success_whose_commit_was_not_acknowledged_stay(database):
+    held = claim(database, add_job(database))
+    file = NewArtifact(
+        "student.zip", f"jobs/{held.id}/attempts/1/student.zip", 3, "0" * 64, "application/zip"
+    )
+    with database.write() as session:
+        succeed(session, held, {}, [file])
+    # The worker heard nothing, tried again, and was told that its lease is lost.
+    with pytest.raises(LeaseLost), database.write() as session:
+        succeed(session, held, {}, [file])
+    with database.write() as session:
+        abandon_attempt(session, held)
+    with database.read() as session:
+        assert set(session.scalars(select(Deletion.prefix))) == {f"jobs/{held.id}/checkpoints"}

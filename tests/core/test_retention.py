@@ -1,5 +1,7 @@
 """Deletion and retention on both databases."""
 
+import time
+
 from sqlalchemy import select, update
 
 from core import clock, retention
@@ -20,10 +22,14 @@ def test_a_job_and_its_dataset_go_row_by_row(database):
         delete_dataset(session, dataset_id, SYSTEM)
         assert retention.remove_rows(session, 30) == 0
         delete_job(session, job_id, SYSTEM)
-        assert retention.next_deletions(session) == [f"datasets/{dataset_id}", f"jobs/{job_id}"]
+        assert prefixes(session) == [f"datasets/{dataset_id}", f"jobs/{job_id}"]
     with database.write() as session:
         assert retention.remove_rows(session, 30) == 2
     assert (count(database, Job), count(database, Dataset)) == (0, 0)
+
+
+def prefixes(session):
+    return [prefix for prefix, _ in retention.next_deletions(session)]
 
 
 def test_a_note_is_written_once(database):
@@ -32,8 +38,22 @@ def test_a_note_is_written_once(database):
         remove_later(session, ["jobs/b", "jobs/a"])
     with database.write() as session:
         assert set(session.scalars(select(Deletion.prefix))) == {"jobs/a", "jobs/b"}
-        retention.note_removed(session, "jobs/a")
-        assert retention.next_deletions(session) == ["jobs/b"]
+        (removed,) = (note for note in retention.next_deletions(session) if note[0] == "jobs/a")
+        retention.note_removed(session, *removed)
+        assert prefixes(session) == ["jobs/b"]
+
+
+def test_what_is_asked_for_again_while_it_is_swept_is_swept_again(database):
+    with database.write() as session:
+        remove_later(session, ["jobs/a"])
+    with database.read() as session:
+        (note,) = retention.next_deletions(session)
+    time.sleep(0.02)  # SQLite's clock counts milliseconds
+    with database.write() as session:
+        remove_later(session, ["jobs/a"])
+    with database.write() as session:
+        retention.note_removed(session, *note)
+        assert prefixes(session) == ["jobs/a"]
 
 
 def test_each_kind_of_age_is_told_by_the_databases_clock(database):
