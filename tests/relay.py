@@ -3,8 +3,12 @@
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
+
+COMMIT_SECONDS = 0.5
+"""That Postgres takes at most to commit what it was sent."""
 
 
 class Relay:
@@ -19,6 +23,8 @@ class Relay:
         cut_received: the same for bytes to clients.
         refuses: new connections are closed at once.
         answer: what a new connection gets instead of the server's answer, before it is closed.
+        commits_after: the first transaction of Postgres that contains this is committed, its client does not hear of it
+            and is cut off, once; None does nothing.
     """
 
     def __init__(self, target: str) -> None:
@@ -32,6 +38,7 @@ class Relay:
         self.cut_received: int | None = None
         self.refuses = False
         self.answer: bytes | None = None
+        self.commits_after: bytes | None = None
         self._flows = threading.Event()
         self._flows.set()
         self.port = int(self._listener.getsockname()[1])
@@ -99,8 +106,11 @@ class Relay:
                 continue
             with self._lock:
                 self._open += [client, service]
-            threading.Thread(target=self._pass_on, args=(client, service, True), daemon=True).start()
-            threading.Thread(target=self._pass_on, args=(service, client, False), daemon=True).start()
+            is_mute = threading.Event()
+            threading.Thread(target=self._pass_on, args=(client, service, True, is_mute), daemon=True).start()
+            threading.Thread(
+                target=self._pass_on, args=(service, client, False, is_mute), daemon=True
+            ).start()
 
     def _answer(self, client: socket.socket, answer: bytes) -> None:
         with contextlib.suppress(OSError), client:
@@ -110,7 +120,10 @@ class Relay:
             while client.recv(65536):  # what is closed with bytes unread is reset, and the answer with it
                 pass
 
-    def _pass_on(self, source: socket.socket, target: socket.socket, is_client: bool) -> None:
+    def _pass_on(
+        self, source: socket.socket, target: socket.socket, is_client: bool, is_mute: threading.Event
+    ) -> None:
+        is_awaited = False
         with contextlib.suppress(OSError):
             while data := source.recv(16384):
                 allowed = self._until_cut(len(data), is_client)
@@ -119,6 +132,17 @@ class Relay:
                     self.cut()
                     return
                 self._flows.wait()
+                if is_mute.is_set():
+                    return
+                if is_client and self.commits_after is not None:
+                    is_awaited = is_awaited or self.commits_after in data
+                    if is_awaited and b"COMMIT" in data:
+                        self.commits_after = None
+                        is_mute.set()
+                        target.sendall(data)
+                        time.sleep(COMMIT_SECONDS)
+                        self.cut()
+                        return
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
 

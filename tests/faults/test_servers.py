@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from tests.e2e.service import wait_for
+from tests.e2e.service import QUICK, wait_for
 from tests.faults.cluster import LEASE_SECONDS, Cluster
 from tests.faults.conftest import Strike
 
@@ -92,6 +92,21 @@ def test_the_database_goes_away_under_a_job(cluster: Cluster, strike: Strike, ho
             with postgres.standing_still():
                 time.sleep(1.5 * LEASE_SECONDS)
     cluster.wait_for_end(job_id)
+
+
+def test_the_database_goes_away_before_it_acknowledges_a_success(cluster: Cluster, strike: Strike) -> None:
+    fault = strike("a worker does not hear that its success was committed")
+    job_id = fault.start()
+    machine = cluster.wait_for_checkpoint(job_id, 20)
+    fault.times += 1
+    machine.database.commits_after = b"INSERT INTO artifacts"
+    assert cluster.wait_for_end(job_id)["attempt"] == 1
+    wait_for(
+        lambda: f"Attempt 1 no longer holds the job {job_id}." in [each["message"] for each in machine.log()]
+    )
+    # Whatever the worker has asked for is swept by then; that the student is whole is seen when the fault is settled.
+    wait_for(lambda: not any("/checkpoints/" in key for key in cluster.objects(job_id)))
+    time.sleep(3 * float(QUICK["WECOLORA_SWEEP_INTERVAL_SECONDS"]))
 
 
 @pytest.mark.parametrize("how", ["forgets", "restarts", "is full", "hangs"])
