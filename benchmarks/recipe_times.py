@@ -13,12 +13,12 @@ import json
 import statistics
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 
 import wecolora
 from benchmarks.machine import describe_machine
+from benchmarks.own_teacher import add_teacher_and_images
 from wecolora.plan import Plan, make_plan
 from wecolora.progress import Progress
 from wecolora.training import Trainer
@@ -99,13 +99,9 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--teacher", required=True)
-    parser.add_argument("--architecture")
-    parser.add_argument("--image-size", type=int)
-    parser.add_argument("--images", type=Path, required=True)
+    add_teacher_and_images(parser)
     parser.add_argument("--recipes", nargs="+", default=["paper", "best", "instant"])
     parser.add_argument("--r", type=int, nargs="+", default=[2, 3])
-    parser.add_argument("--k", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3, help="preparations of each recipe")
     return parser.parse_args()
 

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 import wecolora
 from benchmarks.ablation import features_and_tokens
 from benchmarks.machine import describe_machine
+from benchmarks.own_teacher import add_teacher_and_images
 from wecolora.images import AugmentedImages, PlainImages, load_images
 from wecolora.teachers import preprocessing_of
 
@@ -123,13 +124,9 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--teacher", required=True)
-    parser.add_argument("--architecture")
-    parser.add_argument("--image-size", type=int)
-    parser.add_argument("--images", type=Path, required=True, help="unlabelled")
+    add_teacher_and_images(parser)
     parser.add_argument("--labelled", type=Path, required=True, help="one folder a class; no test images")
     parser.add_argument("--r", type=int, default=2)
-    parser.add_argument("--k", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--trials", type=json.loads, nargs="+", required=True, help="options, each as JSON")
     return parser.parse_args()

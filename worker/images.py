@@ -209,7 +209,7 @@ def _stored_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
 
 def _shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     # First by a whole number, as an average of pixels. Of the rest, less than a factor of two, Hamming's window makes
-    # what bicubic would in two thirds of the time.
+    # what bicubic would, sooner.
     return image.resize(size, Image.Resampling.HAMMING, reducing_gap=1.0)
 
 

@@ -118,18 +118,26 @@ class JobWatch:
         return key_id not in self._bad_keys
 
     async def _look(self) -> None:
-        while self._jobs:
-            counts = {job_id: job.count for job_id, job in self._jobs.items()}
-            keys = set(self._keys)
-            try:
-                found, good_keys = await run_in_threadpool(self._read, counts, keys)
-            except SQLAlchemyError:
-                log.exception("event streams end: the database cannot be read")
-                found, good_keys = {}, keys
-            self._bad_keys |= (keys - good_keys) & self._keys.keys()
-            for job_id in counts:
-                self._tell(job_id, found.get(job_id))
-            await asyncio.sleep(self._pause_seconds)
+        try:
+            while self._jobs:
+                await self._look_once()
+                await asyncio.sleep(self._pause_seconds)
+        finally:
+            # A fault of ours: whoever follows would wait for ever.
+            for job_id in [*self._jobs]:
+                self._tell(job_id, None)
+
+    async def _look_once(self) -> None:
+        counts = {job_id: job.count for job_id, job in self._jobs.items()}
+        keys = set(self._keys)
+        try:
+            found, good_keys = await run_in_threadpool(self._read, counts, keys)
+        except SQLAlchemyError:
+            log.exception("event streams end: the database cannot be read")
+            found, good_keys = {}, keys
+        self._bad_keys |= (keys - good_keys) & self._keys.keys()
+        for job_id in counts:
+            self._tell(job_id, found.get(job_id))
 
     def _tell(self, job_id: str, found: _Found | None) -> None:
         job = self._jobs.get(job_id)

@@ -230,9 +230,8 @@ def abandon_attempt(session: Session, claim: Claim) -> None:
         return
     discard_attempt(session, claim)
     folder = f"jobs/{claim.id}/checkpoints/{claim.attempt}"
-    job = session.get(Job, claim.id)
-    is_needed = job is not None and job.deleted_at is None and job.state is not JobState.SUCCEEDED
-    newest = (job.checkpoint if job is not None and is_needed else None) or {}
+    unfinished = Job.deleted_at.is_(None), Job.state != JobState.SUCCEEDED
+    newest = session.scalar(select(Job.checkpoint).where(Job.id == claim.id, *unfinished)) or {}
     named = [each["key"] for each in (newest, newest.get("previous")) if each]
     if not any(key.startswith(f"{folder}/") for key in named):
         remove_later(session, [folder])

@@ -8,6 +8,7 @@ import time
 import pytest
 from sqlalchemy import event, text, update
 
+from api.jobs import watch
 from core import clock
 from core.leases import NewEvent, record_progress
 from core.models import Job
@@ -192,6 +193,15 @@ def test_streams_end_when_the_database_cannot_be_read_so_that_readers_come_again
             connection.execute(text("alter table jobs_away rename to jobs"))
     api.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
     assert [number for number, _, _ in read_stream(api, job_id, last_event_id=1)] == [2]
+
+
+def test_streams_end_when_the_look_for_events_fails_by_a_fault_of_ours(api, monkeypatch):
+    job_id = queued_job(api)
+    with api.client.stream("GET", f"/jobs/{job_id}/events", headers=STREAM) as response:
+        lines = response.iter_lines()
+        assert any(line == "id: 1" for line in lines)
+        monkeypatch.setattr(watch, "list_event_counts", lambda *_: 1 / 0)
+        assert not any(line.startswith("id:") for line in lines)
 
 
 @pytest.mark.parametrize("headers", [{}, STREAM])

@@ -8,6 +8,7 @@ from sqlalchemy import update
 
 from core import clock, leases
 from core.models import Job
+from core.settings import GIBIBYTE
 from core.states import JobState, Phase
 from tests.api.rows import finish, queued_job, running_job, uploaded_dataset
 from tests.servers import run_api
@@ -95,6 +96,14 @@ def test_several_processes_give_the_same_answer(api):
     assert {k: v for k, v in of_one.items() if k[0] not in ages} == {
         k: v for k, v in of_other.items() if k[0] not in ages
     }
+
+
+def test_a_large_job_waits_in_the_queue_of_its_size(api):
+    job_id = queued_job(api)
+    with api.database.write() as session:
+        session.execute(update(Job).where(Job.id == job_id).values(device_bytes=30 * GIBIBYTE))
+    found = scrape(api)
+    assert (found["wecolora_queue_depth", "jobs-24g"], found["wecolora_queue_depth", "jobs"]) == (1, 0)
 
 
 def test_a_database_that_is_away_is_a_metric_and_no_error(api):

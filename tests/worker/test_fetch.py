@@ -10,7 +10,7 @@ from PIL import Image
 
 from core.catalogue import ResolvedTeacher
 from core.settings import Settings
-from core.storage import Storage
+from core.storage import Storage, StoredObject
 from worker.cache import Cache
 from worker.child import ROOT
 from worker.errors import LabelsMissing, PartDamaged, StoredObjectDamaged
@@ -36,6 +36,19 @@ def png(shade: int) -> bytes:
     return buffer.getvalue()
 
 
+def spec_of(part: StoredObject, filename: str, tmp_path: Path, stored_side: int = 0) -> IngestSpec:
+    return IngestSpec(
+        dataset_id="ds_1",
+        attempt=1,
+        parts=[PartRef(key=part.key, filename=filename, sha256=part.sha256)],
+        scratch=tmp_path / "scratch",
+        max_images=100,
+        max_pixels=10_000,
+        max_bytes=1 << 20,
+        stored_side=stored_side,
+    )
+
+
 def stored_dataset(storage: Storage, tmp_path: Path, *paths: str) -> DatasetRef:
     """Ingest a zip of different images under these names."""
     buffer = io.BytesIO()
@@ -43,15 +56,7 @@ def stored_dataset(storage: Storage, tmp_path: Path, *paths: str) -> DatasetRef:
         for shade, path in enumerate(paths):
             bundle.writestr(path, png(shade))
     part = storage.put_bytes("datasets/ds_1/parts/1", buffer.getvalue())
-    spec = IngestSpec(
-        dataset_id="ds_1",
-        attempt=1,
-        parts=[PartRef(key=part.key, filename="a.zip", sha256=part.sha256)],
-        scratch=tmp_path / "scratch",
-        max_images=100,
-        max_pixels=1000,
-        max_bytes=1 << 20,
-    )
+    spec = spec_of(part, "a.zip", tmp_path)
     return DatasetRef(id="ds_1", report_key=run(spec, storage).result["report_key"])
 
 
@@ -60,15 +65,7 @@ def test_a_part_that_is_not_what_was_announced_fails_the_dataset_by_its_name(
 ) -> None:
     part = storage.put_bytes("datasets/ds_1/parts/1", b"announced")
     storage.put_bytes(part.key, b"something else")
-    spec = IngestSpec(
-        dataset_id="ds_1",
-        attempt=1,
-        parts=[PartRef(key=part.key, filename="photos.zip", sha256=part.sha256)],
-        scratch=tmp_path / "scratch",
-        max_images=100,
-        max_pixels=1000,
-        max_bytes=1 << 20,
-    )
+    spec = spec_of(part, "photos.zip", tmp_path)
     with pytest.raises(
         PartDamaged, match=r"photos\.zip is not what was announced .* upload it again"
     ) as refused:
@@ -83,16 +80,7 @@ def test_a_job_gets_large_images_as_small_as_they_are_stored(
     photograph = io.BytesIO()
     Image.new("RGB", (90, 60), "red").save(photograph, "JPEG")
     part = storage.put_bytes("datasets/ds_1/parts/1", photograph.getvalue())
-    spec = IngestSpec(
-        dataset_id="ds_1",
-        attempt=1,
-        parts=[PartRef(key=part.key, filename="a.jpg", sha256=part.sha256)],
-        scratch=tmp_path / "scratch",
-        max_images=100,
-        max_pixels=10_000,
-        max_bytes=1 << 20,
-        stored_side=40,
-    )
+    spec = spec_of(part, "a.jpg", tmp_path, stored_side=40)
     result = run(spec, storage).result
     assert (result["statistics"]["width"]["max"], result["statistics"]["height"]["max"]) == (90, 60)
     folder = fetch_images(storage, DatasetRef(id="ds_1", report_key=result["report_key"]), cache)

@@ -1,4 +1,4 @@
-import { Badge, Button, Group, Stack, Table, Text } from "@mantine/core";
+import { Button, Group, Stack, Table, Text } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { type ApiKey, api, bodyOf, type Me } from "@/api/client";
@@ -8,7 +8,9 @@ import { ErrorNote } from "@/common/ErrorNote";
 import { formatAge, formatMoment } from "@/common/format";
 import { Listing } from "@/common/Listing";
 import { Section } from "@/common/Section";
+import { ToneBadge } from "@/common/ToneBadge";
 import { useNow } from "@/common/useNow";
+import { WideTable } from "@/common/WideTable";
 import { type KeyState, keyState } from "./keyState";
 import { NewKey } from "./NewKey";
 import { mayWrite, SCOPE_WORDS } from "./scopes";
@@ -50,7 +52,7 @@ export function KeySection({ me, onForget }: { me: Me; onForget: () => void }) {
 function KeyTable({ keys, me }: { keys: ApiKey[]; me: Me }) {
   const now = useNow(10_000);
   return (
-    <Table.ScrollContainer minWidth="52rem" scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
+    <WideTable minWidth="52rem">
       <Table verticalSpacing="xs" aria-label="API keys, newest first">
         <Table.Thead>
           <Table.Tr>
@@ -78,9 +80,7 @@ function KeyTable({ keys, me }: { keys: ApiKey[]; me: Me }) {
                 <Table.Td>{key.owner}</Table.Td>
                 <Table.Td>{key.scope}</Table.Td>
                 <Table.Td>
-                  <Badge variant="outline" color={`var(--tone-${TONES[state]})`} tt="none" radius="sm">
-                    {state}
-                  </Badge>
+                  <ToneBadge tone={TONES[state]}>{state}</ToneBadge>
                 </Table.Td>
                 <Table.Td title={formatMoment(key.last_used_at)}>
                   {key.last_used_at ? formatAge(key.last_used_at, now) : "never"}
@@ -96,7 +96,7 @@ function KeyTable({ keys, me }: { keys: ApiKey[]; me: Me }) {
           })}
         </Table.Tbody>
       </Table>
-    </Table.ScrollContainer>
+    </WideTable>
   );
 }
 

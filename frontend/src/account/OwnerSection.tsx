@@ -7,6 +7,7 @@ import { Dialog } from "@/common/Dialog";
 import { ErrorNote } from "@/common/ErrorNote";
 import { Listing } from "@/common/Listing";
 import { Section } from "@/common/Section";
+import { WideTable } from "@/common/WideTable";
 import { changedQuotas, QUOTAS, type Quota } from "./quotas";
 
 /** Everyone who has a key, with what they have; for administrators. */
@@ -30,7 +31,7 @@ export function OwnerSection() {
 
 function OwnerTable({ owners }: { owners: Owner[] }) {
   return (
-    <Table.ScrollContainer minWidth="56rem" scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
+    <WideTable minWidth="56rem">
       <Table verticalSpacing="xs" aria-label="Owners">
         <Table.Thead>
           <Table.Tr>
@@ -62,7 +63,7 @@ function OwnerTable({ owners }: { owners: Owner[] }) {
           ))}
         </Table.Tbody>
       </Table>
-    </Table.ScrollContainer>
+    </WideTable>
   );
 }
 

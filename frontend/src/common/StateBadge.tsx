@@ -1,4 +1,3 @@
-import { Badge } from "@mantine/core";
 import {
   type Icon,
   IconAlertTriangle,
@@ -9,6 +8,7 @@ import {
   IconUpload,
 } from "@tabler/icons-react";
 import type { DatasetState, JobState } from "@/api/client";
+import { ToneBadge } from "./ToneBadge";
 
 type State = JobState | DatasetState;
 
@@ -27,16 +27,12 @@ const LOOKS: Record<State, readonly [tone: string, icon: Icon, isMoving: boolean
 export function StateBadge({ state }: { state: State }) {
   const [tone, Sign, isMoving] = LOOKS[state];
   return (
-    <Badge
-      variant="outline"
-      color={`var(--tone-${tone})`}
-      tt="none"
-      radius="sm"
-      miw="max-content"
+    <ToneBadge
+      tone={tone}
       data-state={state}
       leftSection={<Sign size="0.8rem" className={isMoving ? "pulse" : ""} aria-hidden />}
     >
       {state}
-    </Badge>
+    </ToneBadge>
   );
 }

@@ -12,6 +12,7 @@ import { LinkAnchor } from "@/common/links";
 import { saveBlob } from "@/common/saveBlob";
 import { eachOnce, useSought } from "@/common/sought";
 import { usePageTitle } from "@/common/usePageTitle";
+import { WideTable } from "@/common/WideTable";
 import { MEASURES, measured } from "@/jobs/result";
 import { type Point, Scatter } from "./Scatter";
 
@@ -84,7 +85,7 @@ function Comparison({ jobs }: { jobs: Job[] }) {
           Save as CSV
         </Button>
       </Group>
-      <Table.ScrollContainer minWidth="52rem" scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
+      <WideTable minWidth="52rem">
         <Table verticalSpacing="xs" aria-label="Jobs side by side">
           <Table.Thead>
             <Table.Tr>
@@ -125,7 +126,7 @@ function Comparison({ jobs }: { jobs: Job[] }) {
             ))}
           </Table.Tbody>
         </Table>
-      </Table.ScrollContainer>
+      </WideTable>
     </>
   );
 }

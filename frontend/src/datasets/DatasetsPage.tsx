@@ -10,6 +10,7 @@ import { Listing } from "@/common/Listing";
 import { StateBadge } from "@/common/StateBadge";
 import { useNow } from "@/common/useNow";
 import { usePageTitle } from "@/common/usePageTitle";
+import { WideTable } from "@/common/WideTable";
 import { UploadButtons } from "./UploadButtons";
 
 const route = getRouteApi("/datasets");
@@ -58,7 +59,7 @@ export function DatasetsPage() {
 function DatasetTable({ datasets }: { datasets: Dataset[] }) {
   const now = useNow(1000);
   return (
-    <Table.ScrollContainer minWidth="40rem" scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
+    <WideTable minWidth="40rem">
       <Table highlightOnHover verticalSpacing="xs" aria-label="Datasets, newest first">
         <Table.Thead>
           <Table.Tr>
@@ -93,7 +94,7 @@ function DatasetTable({ datasets }: { datasets: Dataset[] }) {
           ))}
         </Table.Tbody>
       </Table>
-    </Table.ScrollContainer>
+    </WideTable>
   );
 }
 

@@ -1,4 +1,4 @@
-import { Badge, Group, Stack, Text, Title } from "@mantine/core";
+import { Group, Stack, Text, Title } from "@mantine/core";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { useEffect } from "react";
@@ -10,6 +10,7 @@ import { Loading } from "@/common/Loading";
 import { LinkAnchor } from "@/common/links";
 import { Section } from "@/common/Section";
 import { StateBadge } from "@/common/StateBadge";
+import { ToneBadge } from "@/common/ToneBadge";
 import { usePageTitle } from "@/common/usePageTitle";
 import { EventList } from "./EventList";
 import type { StreamState } from "./eventLog";
@@ -90,14 +91,12 @@ function Heading({ job, stream, worker, onRetried }: HeadingProps) {
           <Title order={1}>{job.name ?? job.id}</Title>
           <StateBadge state={job.state} />
           {job.cancel_requested_at && !ENDED.has(job.state) && (
-            <Badge color="var(--tone-warning)" variant="outline" tt="none" radius="sm">
-              cancel requested
-            </Badge>
+            <ToneBadge tone="warning">cancel requested</ToneBadge>
           )}
           {stream === "lost" && (
-            <Badge color="var(--tone-warning)" variant="outline" tt="none" radius="sm" role="status">
+            <ToneBadge tone="warning" role="status">
               events: connecting again
-            </Badge>
+            </ToneBadge>
           )}
         </Group>
         <JobActions job={job} onRetried={onRetried} />

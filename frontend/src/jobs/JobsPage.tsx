@@ -11,6 +11,7 @@ import { LinkAnchor, LinkButton } from "@/common/links";
 import { StateBadge } from "@/common/StateBadge";
 import { useNow } from "@/common/useNow";
 import { usePageTitle } from "@/common/usePageTitle";
+import { WideTable } from "@/common/WideTable";
 import { shareDone } from "./progress";
 import { accuracyOf } from "./result";
 
@@ -50,7 +51,7 @@ export function JobsPage() {
 function JobTable({ jobs }: { jobs: Job[] }) {
   const now = useNow(1000);
   return (
-    <Table.ScrollContainer minWidth="58rem" scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
+    <WideTable minWidth="58rem">
       <Table highlightOnHover verticalSpacing="xs" aria-label="Jobs, newest first">
         <Table.Thead>
           <Table.Tr>
@@ -92,7 +93,7 @@ function JobTable({ jobs }: { jobs: Job[] }) {
           ))}
         </Table.Tbody>
       </Table>
-    </Table.ScrollContainer>
+    </WideTable>
   );
 }
 

@@ -6,6 +6,7 @@ import { ConfirmButton } from "@/common/ConfirmButton";
 import { Dialog } from "@/common/Dialog";
 import { ErrorNote } from "@/common/ErrorNote";
 import { formatBytes } from "@/common/format";
+import { WideTable } from "@/common/WideTable";
 import { TeacherUpload } from "./TeacherUpload";
 
 interface Props {
@@ -52,7 +53,7 @@ export function OwnTeachers({ teachers, onChoose, onDeleted }: Props) {
 
 function OwnTable({ teachers, onChoose, onDeleted }: Props) {
   return (
-    <Table.ScrollContainer minWidth="34rem" scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
+    <WideTable minWidth="34rem">
       <Table verticalSpacing="xs" aria-label="Your own teachers">
         <Table.Thead>
           <Table.Tr>
@@ -85,7 +86,7 @@ function OwnTable({ teachers, onChoose, onDeleted }: Props) {
           ))}
         </Table.Tbody>
       </Table>
-    </Table.ScrollContainer>
+    </WideTable>
   );
 }
 

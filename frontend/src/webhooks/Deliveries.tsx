@@ -1,4 +1,4 @@
-import { Badge, Button, Group, Select, Stack, Table, Text } from "@mantine/core";
+import { Button, Group, Select, Stack, Table, Text } from "@mantine/core";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { api, bodyOf, type Delivery, type DeliveryState, type Webhook } from "@/api/client";
@@ -7,7 +7,9 @@ import { ErrorNote } from "@/common/ErrorNote";
 import { formatAge, formatMoment, formatSeconds } from "@/common/format";
 import { Listing } from "@/common/Listing";
 import { Section } from "@/common/Section";
+import { ToneBadge } from "@/common/ToneBadge";
 import { useNow } from "@/common/useNow";
+import { WideTable } from "@/common/WideTable";
 
 const DELIVERY_STATES: readonly DeliveryState[] = ["pending", "delivered", "failed"];
 const TONES: Record<DeliveryState, string> = { pending: "accent", delivered: "good", failed: "bad" };
@@ -62,7 +64,7 @@ export function Deliveries({ webhook, canSend }: Props) {
 function DeliveryTable({ deliveries, canSend }: { deliveries: Delivery[]; canSend: boolean }) {
   const now = useNow(1000);
   return (
-    <Table.ScrollContainer minWidth="58rem" scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
+    <WideTable minWidth="58rem">
       <Table verticalSpacing="xs" aria-label="Deliveries, newest first">
         <Table.Thead>
           <Table.Tr>
@@ -80,15 +82,9 @@ function DeliveryTable({ deliveries, canSend }: { deliveries: Delivery[]; canSen
               <Table.Td title={delivery.event_id}>{delivery.type}</Table.Td>
               <Table.Td className="mono wrap">{String(delivery.data.id ?? "–")}</Table.Td>
               <Table.Td>
-                <Badge
-                  variant="outline"
-                  color={`var(--tone-${TONES[delivery.state]})`}
-                  tt="none"
-                  radius="sm"
-                  miw="max-content"
-                >
+                <ToneBadge tone={TONES[delivery.state]}>
                   {delivery.is_being_sent ? "being sent" : delivery.state}
-                </Badge>
+                </ToneBadge>
                 {delivery.state === "pending" && delivery.next_attempt_at && !delivery.is_being_sent && (
                   <Text size="xs" c="dimmed" title={formatMoment(delivery.next_attempt_at)}>
                     next try {formatAge(delivery.next_attempt_at, now)}
@@ -110,7 +106,7 @@ function DeliveryTable({ deliveries, canSend }: { deliveries: Delivery[]; canSen
           ))}
         </Table.Tbody>
       </Table>
-    </Table.ScrollContainer>
+    </WideTable>
   );
 }
 

@@ -1,5 +1,5 @@
-import { Badge } from "@mantine/core";
 import type { Webhook } from "@/api/client";
+import { ToneBadge } from "@/common/ToneBadge";
 import { type WebhookState, webhookState } from "./webhookState";
 
 const TONES: Record<WebhookState, string> = {
@@ -11,9 +11,5 @@ const TONES: Record<WebhookState, string> = {
 
 export function WebhookBadge({ webhook }: { webhook: Webhook }) {
   const state = webhookState(webhook);
-  return (
-    <Badge variant="outline" color={`var(--tone-${TONES[state]})`} tt="none" radius="sm" miw="max-content">
-      {state}
-    </Badge>
-  );
+  return <ToneBadge tone={TONES[state]}>{state}</ToneBadge>;
 }

@@ -10,6 +10,7 @@ import { formatAge, formatMoment } from "@/common/format";
 import { Listing } from "@/common/Listing";
 import { useNow } from "@/common/useNow";
 import { usePageTitle } from "@/common/usePageTitle";
+import { WideTable } from "@/common/WideTable";
 import { eventsInWords } from "./events";
 import { NewWebhook } from "./NewWebhook";
 import { Receiver } from "./Receiver";
@@ -60,7 +61,7 @@ export function WebhooksPage() {
 function WebhookTable({ webhooks, showsOwner }: { webhooks: Webhook[]; showsOwner: boolean }) {
   const now = useNow(10_000);
   return (
-    <Table.ScrollContainer minWidth="48rem" scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
+    <WideTable minWidth="48rem">
       <Table highlightOnHover verticalSpacing="xs" aria-label="Webhooks, newest first">
         <Table.Thead>
           <Table.Tr>
@@ -96,7 +97,7 @@ function WebhookTable({ webhooks, showsOwner }: { webhooks: Webhook[]; showsOwne
           ))}
         </Table.Tbody>
       </Table>
-    </Table.ScrollContainer>
+    </WideTable>
   );
 }
 

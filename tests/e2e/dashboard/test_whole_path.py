@@ -182,6 +182,8 @@ def test_the_sliders_show_at_once_what_the_student_will_be(service: Service, tab
     row = page.get_by_role("table", name="The student beside its teacher").get_by_role("row", name="GMACs")
     expect(row).to_contain_text(f"{plan['student_network']['gmacs']:.3g}")
     page.get_by_text(plan["unknown"]["steps"]).first.wait_for()
+    needed = page.locator("dl > div", has_text="Memory on a device")
+    expect(needed).to_contain_text(f"{plan['device_bytes'] / 1e9:.3g} GB")
 
 
 def test_what_the_service_refuses_is_said_at_its_field(
