@@ -1,9 +1,10 @@
 """What would a change of a recipe gain? Trials of options, judged on labelled images of which none are test images.
 
 Accuracy on a thousand images has a standard error of over a point, which hides what a change of a recipe gives. So
-every trial is judged by more: the student's tokens and pooled features beside the teacher's, the log-loss and accuracy
-of a logistic probe that is fitted on either half of the labelled images and tested on the other, and the distance on
-the views that the student was trained on, which shows how much of it is learned by heart. One line of JSON a trial.
+every trial is judged by more: the student's tokens and pooled features beside the teacher's, how alike both find the
+same images (1 - linear CKA of the features), the log-loss and accuracy of a logistic probe that is fitted on either
+half of the labelled images and tested on the other, and the distance on the views that the student was trained on,
+which shows how much of it is learned by heart. One line of JSON a trial.
 
     ./run bench recipe_trials --teacher own.safetensors --architecture vit_small_patch14_dinov2 --image-size 56 \
         --images unlabelled --labelled train --k 64 --trials '{}' '{"block_weight": 1}'
@@ -28,6 +29,7 @@ import wecolora
 from benchmarks.ablation import features_and_tokens
 from benchmarks.machine import describe_machine
 from benchmarks.own_teacher import add_teacher_and_images
+from wecolora.block_search import linear_cka
 from wecolora.images import AugmentedImages, PlainImages, load_images
 from wecolora.teachers import preprocessing_of
 
@@ -52,10 +54,12 @@ class _Judge:
         centre = self.features.mean(axis=0)
         ours, theirs = (torch.from_numpy(each - centre) for each in (features, self.features))
         log_loss, accuracy = self._probe(features)
+        likeness = linear_cka(*(torch.from_numpy(each) for each in (features, self.features)))
         scores = {
             "token_l1": float((tokens - self.tokens).abs().mean()),
             "token_l1_of_a_view_in_training": float((of_views - self.view_tokens).abs().mean()),
             "feature_distance": float(1 - F.cosine_similarity(ours, theirs).mean()),
+            "one_minus_cka": 1 - likeness,
             "log_loss": log_loss,
             "accuracy": accuracy,
         }

@@ -39,6 +39,9 @@ def _select(depth: int, compression_factor: int, policy: str | None) -> list[int
     blocks = depth // compression_factor
     if policy == "last-of-group":
         return [compression_factor * (group + 1) - 1 for group in range(blocks)]
+    if policy in ("middle-of-group", MEASURED):
+        inner = [compression_factor * group + compression_factor // 2 for group in range(blocks - 1)]
+        return [*inner, depth - 1]
     if policy == "both-ends":
         if blocks == 1:
             return [depth - 1]

@@ -40,10 +40,12 @@ class TrainingOptions(BaseModel):
     r: int = Field(
         2, ge=1, le=1000, description="Compression factor: one block of r is kept. 1 to the depth."
     )
-    policy: Literal["last-of-group", "first-of-group", "both-ends", "measured"] | None = Field(
-        None,
-        description="Which blocks are kept: one of each group of r, evenly from end to end, or by the effect on the "
-        "images.",
+    policy: Literal["last-of-group", "first-of-group", "middle-of-group", "both-ends", "measured"] | None = (
+        Field(
+            None,
+            description="Which blocks are kept: one of each group of r, evenly from end to end, or those that do "
+            "best on the images.",
+        )
     )
     layers: Layers | None = Field(
         None,

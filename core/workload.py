@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from core.kept_blocks import MEASURED
 from core.options import JobOptions
 
 STEPS_PER_EPOCH: Final = 20
 LARGEST_BATCH: Final = 128
 SMALLEST_BATCH: Final = 16
+SEARCH_IMAGES: Final = 700
+LEAST_SEARCH_IMAGES: Final = 300
 
 FORWARD_AND_BACKWARD: Final = 3
 """A training step costs about three passes of the network that it trains."""
@@ -55,28 +58,38 @@ def _epochs(options: JobOptions) -> int:
 
 
 def count_work(
-    options: JobOptions, images: int, teacher_gmacs: float, student_gmacs: float, probe_images: int = 0
+    options: JobOptions,
+    images: int,
+    teacher_gmacs: float,
+    student_gmacs: float,
+    *,
+    kept: int,
+    probe_images: int = 0,
 ) -> float:
     """10⁹ multiply-accumulates of a job, about: what its length is in proportion to on one device.
 
-    The refit passes every view through both networks; an epoch is a forward and a backward pass of the student and one
-    of the teacher, whose answers are kept where views come again; a probe passes its images through both.
+    The search for blocks passes its images once through the teacher and through about (r - 1) · M students, M their
+    depth; the refit passes every view through both networks; an epoch is a forward and a backward pass of the student
+    and one of the teacher, whose answers are kept where views come again; a probe passes its images through both.
 
     Args:
         options: complete.
         images: that are used.
         teacher_gmacs: of one image.
         student_gmacs: likewise.
+        kept: M, blocks of the student.
         probe_images: labelled images, training and test.
     """
     both = teacher_gmacs + student_gmacs
-    refit = (
-        both * (options.refit_views or 1) if options.init == "closed-form" and options.method != "kd" else 0.0
-    )
+    is_refitted = options.init == "closed-form" and options.method != "kd"
+    refit = both * (options.refit_views or 1) if is_refitted else 0.0
+    is_searched = is_refitted and options.policy == MEASURED and options.layers is None
+    searched = min(images, SEARCH_IMAGES) if is_searched and images >= LEAST_SEARCH_IMAGES else 0
+    search = searched * (teacher_gmacs + student_gmacs * (1 + (options.r - 1) * kept))
     epochs = _epochs(options)
     seen = epochs if options.views is None else min(epochs, options.views)
     training = FORWARD_AND_BACKWARD * student_gmacs * epochs + teacher_gmacs * seen
-    return images * (refit + training) + probe_images * both
+    return search + images * (refit + training) + probe_images * both
 
 
 @dataclass(frozen=True)

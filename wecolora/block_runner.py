@@ -5,7 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wecolora.families import model_blocks
+from wecolora.blocks import copy_weights
+from wecolora.families import describe_model, model_blocks
+from wecolora.pooling import pool
 
 
 class _Stop(Exception):
@@ -60,3 +62,36 @@ class BlockRunner:
         arguments, keywords = self._calls[index]
         output: Tensor = self.blocks[index](tokens, *arguments, **keywords)
         return output
+
+
+class _Given(nn.Module):
+    """A block that gives what it was given before, whatever it reads."""
+
+    tokens: Tensor
+
+    def forward(self, _tokens: Tensor, *_arguments: object, **_keywords: object) -> Tensor:
+        return self.tokens
+
+
+class Ending:
+    """What a network does behind its last block, up to the pooled features.
+
+    Args:
+        model: a timm transformer of alike blocks in one container; it is copied.
+        image: one normalised image, [1, 3, S, S], on the model's device.
+    """
+
+    def __init__(self, model: nn.Module, image: Tensor) -> None:
+        self.given = _Given()
+        self.shell = copy_weights(model, (0,))
+        path = describe_model(model).stages[0].path
+        blocks = type(self.shell.get_submodule(path))
+        self.shell.set_submodule(
+            path, blocks([self.given]) if blocks is nn.ModuleList else blocks(self.given)
+        )
+        self.image = image
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Pooled features, [B, F], of the last block's tokens, [B, N, D]."""
+        self.given.tokens = tokens
+        return pool(self.shell, self.image.expand(len(tokens), -1, -1, -1))

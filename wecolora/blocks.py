@@ -27,14 +27,15 @@ def select_blocks(
 
     ``last-of-group`` is the paper's text: block r·l counted from 1, for l = 1 … floor(L / r). ``first-of-group`` is
     what the authors' public code does: blocks 0, r, 2r, … counted from 0. Both give floor(L / r) blocks here; the
-    authors' code gives one more when r does not divide L, which contradicts the paper's own depth. ``both-ends`` is
-    ours: as many blocks, evenly spread from the first, which reads the embeddings, to the last, whose tokens are
-    compared.
+    authors' code gives one more when r does not divide L, which contradicts the paper's own depth. Two are ours, for
+    blocks that are refitted: ``middle-of-group`` is block ⌊r / 2⌋ of every group, counted from 0, but of the last
+    group the teacher's last block, whose tokens are compared; ``both-ends`` is as many blocks, evenly spread from the
+    first to the last.
 
     Args:
         depth: number of teacher blocks L.
         compression_factor: depth reduction r, 1 to L.
-        policy: which blocks to keep; ``measured`` needs images (`measure_blocks`).
+        policy: which blocks to keep; ``measured`` needs images (`measure_blocks`, `search_blocks`).
 
     Returns:
         Indices of the kept blocks, counted from 0, in ascending order.
@@ -48,6 +49,9 @@ def select_blocks(
             return tuple(compression_factor * (group + 1) - 1 for group in range(blocks))
         case BlockPolicy.FIRST_OF_GROUP:
             return tuple(compression_factor * group for group in range(blocks))
+        case BlockPolicy.MIDDLE_OF_GROUP:
+            inner = (compression_factor * group + compression_factor // 2 for group in range(blocks - 1))
+            return (*inner, depth - 1)
         case BlockPolicy.BOTH_ENDS if blocks == 1:
             return (depth - 1,)
         case BlockPolicy.BOTH_ENDS:
@@ -58,7 +62,7 @@ def select_blocks(
 
 
 def plan_blocks(layout: Layout, config: DistillConfig) -> tuple[int, ...]:
-    """The blocks that a run keeps; where they are measured on images, only how many of each stage.
+    """The blocks that a run keeps; where they are measured on images, those that the search begins with.
 
     In every stage of n blocks the policy chooses as it does in a transformer of n blocks, max(1, floor(n / r)) of them;
     where the first block of a stage is unlike the others, it takes the place of the policy's first choice. So of a
@@ -77,7 +81,7 @@ def plan_blocks(layout: Layout, config: DistillConfig) -> tuple[int, ...]:
     whole = "the teacher" if len(layout.stages) == 1 else "the teacher's longest stage"
     _check_compression_factor(max(stage.depth for stage in layout.stages), config.compression_factor, whole)
     measured = config.policy is BlockPolicy.MEASURED
-    policy = BlockPolicy.FIRST_OF_GROUP if measured else config.policy
+    policy = BlockPolicy.MIDDLE_OF_GROUP if measured else config.policy
     kept: list[int] = []
     for stage, start in zip(layout.stages, first_blocks(layout.stages), strict=True):
         inside = select_blocks(stage.depth, min(config.compression_factor, stage.depth), policy)

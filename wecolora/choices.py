@@ -34,12 +34,13 @@ class Recipe(StrEnum):
 class BlockPolicy(StrEnum):
     """Which blocks are kept.
 
-    One of every group of r blocks; or as many, evenly spread from the first block to the last; or those that the images
-    given need most.
+    One of every group of r blocks; or as many, evenly spread from the first block to the last; or those that do best on
+    the images given.
     """
 
     LAST_OF_GROUP = "last-of-group"
     FIRST_OF_GROUP = "first-of-group"
+    MIDDLE_OF_GROUP = "middle-of-group"
     BOTH_ENDS = "both-ends"
     MEASURED = "measured"
 

@@ -74,6 +74,19 @@ class _States:
         return float(distance) / max(count, 1)
 
 
+def reached(depth: int, blocks: Sequence[int]) -> tuple[int, ...]:
+    """Teacher blocks whose output the refitted blocks shall reach: M for M blocks, the last ``depth`` - 1.
+
+    Each reaches as far as the next one's own place, so that a block stands for itself, what is skipped before it and
+    what is skipped behind it.
+
+    Args:
+        depth: L.
+        blocks: kept blocks, counted from 0, ascending.
+    """
+    return (*(following - 1 for following in blocks[1:]), depth - 1)
+
+
 @torch.no_grad()
 def refit_blocks(
     student: nn.Module,
@@ -111,7 +124,7 @@ def refit_blocks(
         for skipped in range(done + 1, end + 1):
             theirs.advance(skipped)
         done = end
-        before, strength = _refit(student, index, ours, theirs.tokens, ridge)
+        before, strength = _refit(index, ours, theirs.tokens, ridge)
         after = ours.advance(index, theirs.tokens)
         fits.append(BlockFit(index, end, before, after, strength))
         on_block(index + 1, len(group_ends))
@@ -130,17 +143,15 @@ def _enter(
     return _States(ours, list(entered), device, precision), _States(theirs, list(entered), device, precision)
 
 
-def _refit(
-    student: nn.Module, index: int, ours: _States, targets: list[Tensor], ridge: float | None
-) -> tuple[float, float]:
+def _refit(index: int, ours: _States, targets: list[Tensor], ridge: float | None) -> tuple[float, float]:
     """Refit one block; returns the distance before, and the strength of the ridge."""
     block = ours.runner.blocks[index]
     linear = last_linear(block)
-    gain = _gain(student, index, linear, ours)
+    gain = output_gain(ours.runner, index, linear, ours.tokens[0][:2].to(ours.device))
     equations = HeldOutEquations.empty(linear)
     before, count = torch.zeros((), dtype=torch.float64, device=ours.device), 0
     for number, target in enumerate(targets):
-        with _input_of(linear) as caught:
+        with input_of(linear) as caught:
             output = ours.run(index, number)
         missing = target.to(ours.device) - output
         before += missing.abs().sum(dtype=torch.float64)
@@ -150,7 +161,8 @@ def _refit(
 
 
 @contextmanager
-def _input_of(linear: nn.Module) -> Iterator[list[Tensor]]:
+def input_of(linear: nn.Module) -> Iterator[list[Tensor]]:
+    """What a layer reads while the context is open, call by call."""
     caught: list[Tensor] = []
     handle = linear.register_forward_pre_hook(lambda _layer, inputs: caught.append(inputs[0]))
     try:
@@ -159,19 +171,27 @@ def _input_of(linear: nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def _gain(student: nn.Module, index: int, linear: nn.Module, ours: _States) -> Tensor:
-    """What adding 1 to the layer's output adds to the block's output, feature by feature, [D] (LayerScale).
+def output_gain(runner: BlockRunner, index: int, linear: nn.Module, tokens: Tensor) -> Tensor:
+    """What adding 1 to the output of a block's last layer adds to the block's output, feature by feature (LayerScale).
+
+    Args:
+        runner: of the network.
+        index: the block.
+        linear: its last layer.
+        tokens: that the block may read, [B, N, D].
+
+    Returns:
+        [D].
 
     Raises:
         UnsupportedArchitecture: when it depends on the tokens, so that there is no closed form.
     """
-    tokens = ours.tokens[0][:2].to(ours.device)
-    plain = ours.runner.run(index, tokens)
+    plain = runner.run(index, tokens)
     outputs = []
     for added in (1.0, -2.0):
         handle = linear.register_forward_hook(lambda _layer, _inputs, output, added=added: output + added)
         try:
-            outputs.append((ours.runner.run(index, tokens) - plain) / added)
+            outputs.append((runner.run(index, tokens) - plain) / added)
         finally:
             handle.remove()
     gain = outputs[0].mean(dim=(0, 1))
@@ -179,7 +199,7 @@ def _gain(student: nn.Module, index: int, linear: nn.Module, ours: _States) -> T
     affine = all(bool(((output - gain).abs() <= _AFFINE_TOLERANCE * scale).all()) for output in outputs)
     if not affine or not bool((gain != 0).all()):
         raise UnsupportedArchitecture(
-            architecture_name(student),
+            architecture_name(runner.model),
             "its blocks norm what their last layer gives, so that there is no closed form; use init=copy",
         )
     return gain

@@ -2,7 +2,8 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import torch
 from torch import nn
 
 from wecolora.block_choice import measure_blocks
+from wecolora.block_search import search_blocks
 from wecolora.blocks import copy_weights, plan_blocks
-from wecolora.config import BlockPolicy, DistillConfig, Method
+from wecolora.config import BlockPolicy, DistillConfig, Initialisation, Method
 from wecolora.devices import check_devices, resolve_device, resolve_precision
-from wecolora.errors import CheckpointMismatch, MethodDoesNotFit, OutOfRange
+from wecolora.errors import CheckpointMismatch, MethodDoesNotFit, OutOfRange, UnsupportedArchitecture
 from wecolora.export import check_buildable
 from wecolora.families import describe_model
 from wecolora.images import AugmentedImages, ImageSet, load_images
@@ -115,8 +117,7 @@ def make_plan(
         notify(Progress("preparing", done, total))
 
     if kept is None and config.layers is None and config.policy is BlockPolicy.MEASURED:
-        keep = [len(inside) for inside in by_stage(layout.stages, blocks)]
-        blocks = measure_blocks(teacher_model, views, keep, device, tell)
+        blocks = _measured(teacher_model, layout, blocks, views, config, precision, tell)
     preparation = prepare(
         Context(
             teacher_model,
@@ -178,6 +179,25 @@ def make_trainer(plan: Plan) -> Trainer:
         plan.setting,
         preparation.computed,
     )
+
+
+def _measured(
+    teacher: nn.Module,
+    layout: Layout,
+    start: tuple[int, ...],
+    views: AugmentedImages,
+    config: DistillConfig,
+    precision: str,
+    tell: Callable[[int, int], None],
+) -> tuple[int, ...]:
+    """The blocks that do best as the student will start from them: refitted, or copied."""
+    device = next(teacher.parameters()).device
+    if config.init is Initialisation.CLOSED_FORM and layout.token_dimensions == 3:
+        # Without a closed form they are copied (`prepare`).
+        with suppress(UnsupportedArchitecture):
+            return search_blocks(teacher, views, start, device, precision, tell)
+    keep = [len(inside) for inside in by_stage(layout.stages, start)]
+    return measure_blocks(teacher, views, keep, device, tell)
 
 
 def _check_family(layout: Layout, method: Method) -> None:

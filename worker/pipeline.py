@@ -269,7 +269,12 @@ class Pipeline:
         parts = () if labelled is None else (labelled.train, labelled.test)
         probe_images = sum(len(part) for part in parts)
         is_whole = not training["resumed_from_step"]
-        work = count_work(self.spec.options, images, teacher, student, probe_images) if is_whole else None
+        kept = len(report["student"]["blocks"])
+        work = (
+            count_work(self.spec.options, images, teacher, student, kept=kept, probe_images=probe_images)
+            if is_whole
+            else None
+        )
         device = training["device"].partition(":")[0]
         return {"device": device, "device_name": device_name(device), "images": images, "work_gmacs": work}
 

@@ -97,7 +97,14 @@ def dry_run(session: Session, resources: Resources, principal: Principal, reques
     duration = None
     if course is not None and teacher is not None and student is not None:
         probe_images = (probe.image_count if probe else None) or 0
-        work = count_work(plan.options, course.images, teacher.gmacs, student.gmacs, probe_images)
+        work = count_work(
+            plan.options,
+            course.images,
+            teacher.gmacs,
+            student.gmacs,
+            kept=len(plan.kept),
+            probe_images=probe_images,
+        )
         duration = _estimate(session, resources, plan, work, unknown)
     elif course is not None:
         unknown["duration"] = "the student's multiply-accumulates are unknown"
@@ -156,7 +163,7 @@ def _student(plan: Plan, counts: NetworkCounts | None, unknown: dict[str, str]) 
         unknown["student_network.trainable_parameters"] = reason
     blocks = plan.kept if are_known(plan.options) else None
     if blocks is None:
-        unknown["student_network.blocks"] = "policy measured chooses the blocks by their effect on the images"
+        unknown["student_network.blocks"] = "policy measured chooses the blocks on the images"
     shared = _network(len(plan.kept), counts).model_dump()
     return StudentOut(**shared, blocks=blocks, trainable_parameters=trained)
 

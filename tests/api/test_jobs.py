@@ -104,7 +104,7 @@ OUT_OF_RANGE = [
     ("image_size", 0, "multiples of 4 from 8"),
     ("method", "magic", "wecolora, weco-kd, kd, weco-lora-qv, weco, deit, minivit, dmae"),
     ("recipe", "grandma", "paper, best, instant"),
-    ("policy", "middle", "last-of-group, first-of-group, both-ends, measured"),
+    ("policy", "middle", "last-of-group, first-of-group, middle-of-group, both-ends, measured"),
     ("init", "random", "copy, closed-form"),
     ("refit_views", 0, "1 to 1000"),
     ("refit_ridge", 0, "above 0 to 1000000.0"),

@@ -109,7 +109,9 @@ def test_what_trains_nothing_and_what_the_loss_decides():
     assert trained_parameters(options_of(method="weco-kd"), student) is None
 
 
-@pytest.mark.parametrize("policy", ["last-of-group", "first-of-group", "both-ends", "measured"])
+@pytest.mark.parametrize(
+    "policy", ["last-of-group", "first-of-group", "middle-of-group", "both-ends", "measured"]
+)
 @pytest.mark.parametrize(
     "name", ["vit_base_patch16_224", "vit_large_patch16_224", "resnet18", "resnet50", "resnet101"]
 )

@@ -34,13 +34,17 @@ def test_a_share_of_the_images_is_the_engines(tmp_path):
 
 
 def test_work_counts_passes():
-    # 10 images; refit over 2 views, 16 epochs of training over 8 views whose answers of the teacher are kept.
+    # 10 images; refit over 2 views, 12 epochs of training over 4 views whose answers of the teacher are kept.
     best = complete_options({}, 8)
-    assert count_work(best, 10, 4.0, 2.0) == 10 * (2 * 6.0 + 3 * 2.0 * 16 + 4.0 * 8)
+    assert count_work(best, 10, 4.0, 2.0, kept=6) == 10 * (2 * 6.0 + 3 * 2.0 * 12 + 4.0 * 4)
+    # With more images the blocks are searched for, on 700 of them: one teacher, and the start and six other students.
+    many = count_work(best, 1000, 4.0, 2.0, kept=6)
+    assert many == 1000 * (2 * 6.0 + 3 * 2.0 * 12 + 4.0 * 4) + 700 * (4.0 + 2.0 * 7)
+    assert count_work(complete_options({"layers": [0, 3]}, 8), 1000, 4.0, 2.0, kept=2) < many
     paper = complete_options({"recipe": "paper"}, 8)
-    assert count_work(paper, 10, 4.0, 2.0) == 10 * (3 * 2.0 * 10 + 4.0 * 10)
-    assert count_work(paper, 10, 4.0, 2.0, probe_images=5) == count_work(paper, 10, 4.0, 2.0) + 5 * 6.0
-    assert count_work(complete_options({"method": "weco"}, 8), 10, 4.0, 2.0) == 0
+    assert count_work(paper, 10, 4.0, 2.0, kept=6) == 10 * (3 * 2.0 * 10 + 4.0 * 10)
+    assert count_work(paper, 10, 4.0, 2.0, kept=6, probe_images=5) == 10 * (3 * 2.0 * 10 + 4.0 * 10) + 5 * 6.0
+    assert count_work(complete_options({"method": "weco"}, 8), 10, 4.0, 2.0, kept=6) == 0
 
 
 def test_an_estimate_finds_the_start_and_the_pace():

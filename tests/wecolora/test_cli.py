@@ -159,7 +159,8 @@ def test_ctrl_c_keeps_a_checkpoint_and_resume_ends_with_the_same_student(workpla
         (("--precision", "fp8"), "precision is 'fp8': it must be auto or fp32 or bf16"),
         (
             ("--policy", "middle"),
-            "policy is 'middle': it must be last-of-group or first-of-group or both-ends or measured",
+            "policy is 'middle': it must be last-of-group or first-of-group or middle-of-group or both-ends "
+            "or measured",
         ),
         (("--layers", "1,x"), "--layers is '1,x'"),
         (("--mean", "0.5,0.5"), "mean is [0.5, 0.5]: it must be three numbers from 0 to 1"),

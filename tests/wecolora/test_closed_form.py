@@ -8,7 +8,7 @@ from tests.wecolora.conftest import SHAPE, make_teacher, run, write_images
 from tests.wecolora.test_families import family  # noqa: F401  (a fixture)
 from wecolora import copy_weights, errors
 from wecolora.block_choice import measure_blocks
-from wecolora.closed_form import refit_blocks
+from wecolora.closed_form import reached, refit_blocks
 from wecolora.images import AugmentedImages, load_images
 from wecolora.losses import TokenReader, feature_l1
 from wecolora.methods.base import group_ends
@@ -41,13 +41,25 @@ def test_every_kept_block_stands_for_its_group_and_the_last_for_the_end_of_the_t
     assert group_ends(depth, blocks) == ends
 
 
+@pytest.mark.parametrize(
+    ("depth", "blocks", "ends"),
+    [
+        (12, (1, 3, 5, 7, 8, 11), (2, 4, 6, 7, 10, 11)),
+        (12, (0, 2, 4, 7, 9, 11), (1, 3, 6, 8, 10, 11)),
+        (7, (3,), (6,)),
+    ],
+)
+def test_a_refitted_block_reaches_as_far_as_the_place_of_the_next(depth, blocks, ends):
+    assert reached(depth, blocks) == ends
+
+
 def test_a_refit_brings_the_student_nearer_to_the_teacher_in_every_family(family):  # noqa: F811
     teacher, images = family
     size = images.shape[-1]
     blocks = (0, 2, 4)
     student = copy_weights(teacher, blocks)
     before = distance(student, teacher, images)
-    fits = refit_blocks(student, teacher, batches(size), group_ends(5, blocks))
+    fits = refit_blocks(student, teacher, batches(size), reached(5, blocks))
     assert [fit.end for fit in fits] == [1, 3, 4]
     assert all(fit.l1_after < fit.l1_before for fit in fits)
     assert distance(student, teacher, images) < 0.97 * before  # images that the refit has not seen
@@ -131,11 +143,11 @@ def test_measured_blocks_leave_out_those_that_do_nothing(teacher, tmp_path):
 def test_a_run_with_the_closed_form_reports_the_refit_and_its_adapter_gives_the_student_back(
     teacher, images, tmp_path
 ):
-    result = run(teacher, images, tmp_path / "out", recipe="best", policy="measured")
+    result = run(teacher, images, tmp_path / "out", recipe="best")
     refit = result.report["refit"]
     assert len(refit) == 3
     assert all(fit["l1_after"] < fit["l1_before"] for fit in refit)
-    assert result.report["student"]["blocks"][0] == 0
+    assert [fit["end"] for fit in refit] == [2, 4, 5]
     again = wecolora.merge_lora(wecolora.load_adapter(teacher, tmp_path / "out" / "adapter.safetensors"))
     for name, tensor in result.student.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name

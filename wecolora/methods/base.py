@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from wecolora.closed_form import BlockFit
-from wecolora.config import DistillConfig, load_line
+from wecolora.closed_form import BlockFit, reached
+from wecolora.config import DistillConfig, Initialisation, load_line
 from wecolora.export import export_student
 from wecolora.images import AugmentedImages
 from wecolora.layouts import Layout
@@ -46,11 +46,12 @@ class Context:
 
     def group_ends(self) -> tuple[int, ...]:
         """Last teacher block that each student block stands for, counted from 0."""
-        return group_ends(self.layout.depth, self.blocks)
+        rule = reached if self.config.init is Initialisation.CLOSED_FORM else group_ends
+        return rule(self.layout.depth, self.blocks)
 
 
 def group_ends(depth: int, blocks: Sequence[int]) -> tuple[int, ...]:
-    """Where the group of every kept block ends: M ends for M blocks, the last at ``depth`` - 1.
+    """Where the group of every plain copy ends: M ends for M blocks, the last at ``depth`` - 1.
 
     A student that keeps block 0 reads what the teacher's groups read, so every kept block stands for itself and the
     skipped ones after it (first-of-group); otherwise for itself and the skipped ones before it (last-of-group).

@@ -2937,9 +2937,9 @@ export interface operations {
                     onnx?: boolean;
                     /**
                      * Policy
-                     * @description Which blocks are kept: one of each group of r, evenly from end to end, or by the effect on the images.
+                     * @description Which blocks are kept: one of each group of r, evenly from end to end, or those that do best on the images.
                      */
-                    policy?: ("last-of-group" | "first-of-group" | "both-ends" | "measured") | null;
+                    policy?: ("last-of-group" | "first-of-group" | "middle-of-group" | "both-ends" | "measured") | null;
                     /**
                      * Precision
                      * @description Arithmetic of the training; auto: bf16 where the machine is made for it.
@@ -3142,9 +3142,9 @@ export interface operations {
                     onnx?: boolean;
                     /**
                      * Policy
-                     * @description Which blocks are kept: one of each group of r, evenly from end to end, or by the effect on the images.
+                     * @description Which blocks are kept: one of each group of r, evenly from end to end, or those that do best on the images.
                      */
-                    policy?: ("last-of-group" | "first-of-group" | "both-ends" | "measured") | null;
+                    policy?: ("last-of-group" | "first-of-group" | "middle-of-group" | "both-ends" | "measured") | null;
                     /**
                      * Precision
                      * @description Arithmetic of the training; auto: bf16 where the machine is made for it.
