@@ -43,7 +43,10 @@ class NetworkOut(BaseModel):
 class StudentOut(NetworkOut):
     """The student as it would be delivered."""
 
-    blocks: list[int] | None = Field(description="Kept blocks of the teacher, counted from 0.")
+    blocks: list[int] = Field(description="Kept blocks of the teacher, counted from 0.")
+    blocks_are_final: bool = Field(
+        description="False where the images decide: the choice begins with these blocks, as many will be kept."
+    )
     trainable_parameters: int | None = Field(description="What the training would change.")
 
 
@@ -161,11 +164,12 @@ def _student(plan: Plan, counts: NetworkCounts | None, unknown: dict[str, str]) 
             "student_network.parameters", "every parameter that the loss depends on is trained"
         )
         unknown["student_network.trainable_parameters"] = reason
-    blocks = plan.kept if are_known(plan.options) else None
-    if blocks is None:
-        unknown["student_network.blocks"] = "policy measured chooses the blocks on the images"
-    shared = _network(len(plan.kept), counts).model_dump()
-    return StudentOut(**shared, blocks=blocks, trainable_parameters=trained)
+    return StudentOut(
+        **_network(len(plan.kept), counts).model_dump(),
+        blocks=plan.kept,
+        blocks_are_final=are_known(plan.options),
+        trainable_parameters=trained,
+    )
 
 
 def _estimate(

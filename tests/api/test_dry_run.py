@@ -38,6 +38,7 @@ def test_the_student_is_known_before_there_is_a_dataset(service):
     assert found["student_network"] == {
         "depth": 6,
         "blocks": [1, 3, 5, 7, 9, 11],
+        "blocks_are_final": True,
         "parameters": 44_040_424,
         "trainable_parameters": 10_616_832,
         "gmacs": pytest.approx(8.84, abs=0.005),
@@ -98,7 +99,6 @@ def test_the_time_is_that_of_finished_jobs_on_the_same_device(service):
 @pytest.mark.parametrize(
     ("options", "field"),
     [
-        ({"policy": "measured", "recipe": "paper"}, "student_network.blocks"),
         ({"method": "deit"}, "student_network.gmacs"),
         ({"method": "kd"}, "student_network.trainable_parameters"),
     ],
@@ -112,6 +112,13 @@ def test_what_cannot_be_known_is_null_and_says_why(service, options, field):
     nulls = {f"{part}.{name}" for part in ("teacher_network", "student_network") for name in found[part]
              if found[part][name] is None}  # fmt: skip
     assert nulls == {name for name in found["unknown"] if "." in name}
+
+
+def test_blocks_that_the_images_decide_are_not_final(service):
+    searched, fixed = (ask(service, policy=policy)["student_network"] for policy in ("measured", "both-ends"))
+    assert (searched["blocks_are_final"], fixed["blocks_are_final"]) == (False, True)
+    assert searched["blocks"] == [1, 3, 5, 7, 9, 11]
+    assert searched["depth"] == fixed["depth"] == 6
 
 
 def test_an_architecture_without_counts_says_so(api):

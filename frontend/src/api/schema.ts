@@ -1850,7 +1850,12 @@ export interface components {
              * Blocks
              * @description Kept blocks of the teacher, counted from 0.
              */
-            blocks: number[] | null;
+            blocks: number[];
+            /**
+             * Blocks Are Final
+             * @description False where the images decide: the choice begins with these blocks, as many will be kept.
+             */
+            blocks_are_final: boolean;
             /**
              * Depth
              * @description Blocks, all stages together.

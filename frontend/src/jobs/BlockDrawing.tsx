@@ -4,12 +4,14 @@ import classes from "./BlockDrawing.module.css";
 interface Props {
   depth: number;
   kept: readonly number[];
+  /** False while the images may still move them. */
+  isFinal?: boolean;
   /** Rank of the adapters, to be drawn on the copied blocks. */
   loraRank?: number;
 }
 
 /** The teacher's blocks in a row, the copied ones lit. */
-export function BlockDrawing({ depth, kept, loraRank }: Props) {
+export function BlockDrawing({ depth, kept, isFinal = true, loraRank }: Props) {
   const isKept = new Set(kept);
   const sentence = `${isKept.size} of the teacher’s ${depth} blocks are copied: ${kept.join(", ")}.`;
   return (
@@ -25,6 +27,7 @@ export function BlockDrawing({ depth, kept, loraRank }: Props) {
       </Box>
       <Text size="sm" c="dimmed">
         {sentence}
+        {!isFinal && " The choice begins with these; the images may move them."}
         {loraRank !== undefined && ` Each gets adapters A·B of rank ${loraRank}, merged at the end.`}
       </Text>
     </Stack>

@@ -33,15 +33,12 @@ export function PlannedStudent({ plan, isUpToDate }: { plan: Plan; isUpToDate: b
   ];
   return (
     <Stack gap="sm" aria-busy={!isUpToDate} data-plan={isUpToDate ? "current" : "stale"}>
-      {student.blocks ? (
-        <BlockDrawing
-          depth={teacher.depth}
-          kept={student.blocks}
-          {...(hasAdapters && { loraRank: plan.k })}
-        />
-      ) : (
-        <Text c="dimmed">Which blocks are copied is not known yet: {unknown["student_network.blocks"]}.</Text>
-      )}
+      <BlockDrawing
+        depth={teacher.depth}
+        kept={student.blocks}
+        isFinal={student.blocks_are_final}
+        {...(hasAdapters && { loraRank: plan.k })}
+      />
       <Table aria-label="The student beside its teacher" verticalSpacing={4}>
         <Table.Thead>
           <Table.Tr>
