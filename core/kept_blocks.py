@@ -11,7 +11,7 @@ MEASURED = "measured"
 
 
 def kept_blocks(stages: Sequence[int], options: JobOptions) -> list[int]:
-    """Numbers of the kept blocks, counted over all stages from 0; for policy `measured` only as many as will be kept.
+    """Numbers of the kept blocks, counted over all stages from 0; for `measured` those that the choice begins with.
 
     Args:
         stages: blocks of each; one stage for a transformer.

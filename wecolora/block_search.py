@@ -17,6 +17,7 @@ from wecolora.block_runner import BlockRunner, Ending
 from wecolora.closed_form import input_of, output_gain, reached
 from wecolora.devices import autocast
 from wecolora.images import AugmentedImages
+from wecolora.normal_equations import NormalEquations
 
 # Images of a search; with fewer than the least the sets' order is noise.
 MOST_IMAGES, LEAST_IMAGES = 700, 300
@@ -32,18 +33,6 @@ _BETTER = 0.98
 _BYTES = 2 * 1024**3
 
 
-def images_to_search(views: AugmentedImages, tokens: int, kept: int) -> int:
-    """Images that a search can use: 0 where there are too few, or memory holds the tokens of too few.
-
-    Args:
-        views: of all images.
-        tokens: numbers in one image's tokens, N · D.
-        kept: blocks of the student.
-    """
-    count = min(len(views), MOST_IMAGES, _BYTES // (2 * tokens * (kept + 1)))
-    return count if count >= LEAST_IMAGES else 0
-
-
 @torch.no_grad()
 def search_blocks(
     teacher: nn.Module,
@@ -52,7 +41,7 @@ def search_blocks(
     device: torch.device,
     precision: str = "fp32",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[int, ...]:
+) -> tuple[int, ...] | None:
     """Move one block after another, from the last to the first, to where the refitted student is most like the teacher.
 
     The last block stays: its tokens are those that are compared.
@@ -66,7 +55,8 @@ def search_blocks(
         on_progress: called with (blocks done, blocks in all).
 
     Returns:
-        Kept blocks, counted from 0, ascending; ``start`` itself where there are too few images (`images_to_search`).
+        Kept blocks, counted from 0, ascending; None where there are fewer than 300 images, or memory holds the tokens
+        of fewer, so that chance would choose.
 
     Raises:
         UnsupportedArchitecture: the blocks' output is not affine in their last linear layer.
@@ -76,9 +66,11 @@ def search_blocks(
     runner = BlockRunner(teacher, first)
     entered = runner.enter(first)
     output_gain(runner, 0, last_linear(runner.blocks[0]), entered)  # is there a closed form?
-    count = images_to_search(views, entered.numel(), len(kept))
-    if count == 0 or len(kept) == len(runner.blocks):
+    if len(kept) in (1, len(runner.blocks)):
         return kept
+    count = min(len(views), MOST_IMAGES, _BYTES // (2 * entered.numel() * (len(kept) + 1)))
+    if count < LEAST_IMAGES:
+        return None
     bench = _Bench(teacher, runner, first, views, count, precision)
     best = bench.distance(kept)
     for place in reversed(range(len(kept) - 1)):
@@ -114,9 +106,11 @@ class _Bench:
         others = _chunks([index for index, out in zip(spread, held_out, strict=True) if out])
         self.fitted_chunks = len(fitted)
         generator = torch.Generator().manual_seed(0)
-        images = [views.batch([(0, index) for index in chunk]) for chunk in (*fitted, *others)]
         with autocast(self.device, precision):
-            self.entered = [_stored(runner.enter(each.to(self.device))) for each in images]
+            self.entered = [
+                _stored(runner.enter(views.batch([(0, index) for index in chunk]).to(self.device)))
+                for chunk in (*fitted, *others)
+            ]
         tokens = self.entered[0].shape[1]
         patches = 1 + torch.randperm(tokens - 1, generator=generator)[: _TOKENS - 1]
         self.sample = torch.cat([patches.new_zeros(1), patches]).sort().values.to(self.device)
@@ -161,9 +155,7 @@ class _Bench:
             chosen = torch.randperm(linear.in_features, generator=generator)[:_ACTIVATIONS]
             self.activations[block] = chosen.sort().values.to(self.device)
         gain, chosen = self.gains[block], self.activations[block]
-        width = len(chosen) + 1
-        gram = torch.zeros(width, width, dtype=torch.float64, device=self.device)
-        cross = torch.zeros(width, len(gain), dtype=torch.float64, device=self.device)
+        equations = NormalEquations.empty(nn.Linear(len(chosen), len(gain), device=self.device))
         passed = []
         for number, tokens in enumerate(states):
             with input_of(linear) as caught:
@@ -171,16 +163,12 @@ class _Bench:
             read = caught[0].index_select(-1, chosen)
             passed.append((_stored(output), _stored(read)))
             if number < self.fitted_chunks:
-                rows = _with_ones(self._sampled(read)).flatten(0, 1)
-                goal = self._read(self.targets[end][number])
-                missing = ((goal - self._sampled(output)) / gain).flatten(0, 1)
-                gram += (rows.T @ rows).double()
-                cross += (rows.T @ missing).double()
-        diagonal = gram.diagonal()[:-1]
-        diagonal += _RIDGE * diagonal.mean() + torch.finfo(torch.float32).tiny
-        change = torch.cholesky_solve(cross, torch.linalg.cholesky(gram)).float() * gain
+                missing = self._read(self.targets[end][number]) - self._sampled(output)
+                equations.add(self._sampled(read), missing / gain)
+        change = equations.solve(_RIDGE).float() * gain[:, None]
+        weight, bias = change[:, :-1], change[:, -1]
         return [
-            _stored(self._read(output) + _with_ones(self._read(read)) @ change) for output, read in passed
+            _stored(self._read(output) + F.linear(self._read(read), weight, bias)) for output, read in passed
         ]
 
     def _run(self, index: int, tokens: Tensor) -> Tensor:
@@ -218,10 +206,6 @@ def _stored(tokens: Tensor) -> Tensor:
     """In half precision on the CPU; the few numbers beyond its range are cut, since one infinity would spoil all."""
     largest = torch.finfo(torch.half).max
     return tokens.clamp(-largest, largest).half().cpu()
-
-
-def _with_ones(rows: Tensor) -> Tensor:
-    return F.pad(rows, (0, 1), value=1.0)
 
 
 def _chunks(numbers: Sequence[int]) -> list[Sequence[int]]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from wecolora.block_choice import measure_blocks
-from wecolora.block_search import search_blocks
+from wecolora.block_search import LEAST_IMAGES, search_blocks
 from wecolora.blocks import copy_weights, plan_blocks
 from wecolora.config import BlockPolicy, DistillConfig, Initialisation, Method
 from wecolora.devices import check_devices, resolve_device, resolve_precision
@@ -28,6 +28,10 @@ from wecolora.schedule import Schedule
 from wecolora.teachers import TeacherSpec, image_size_of, load_teacher, preprocessing_of
 from wecolora.training import Setting, Trainer
 
+_NOT_SEARCHED = (
+    f"blocks were not searched for, which takes {LEAST_IMAGES} images and the memory for their tokens: kept are those"
+    " of policy middle-of-group"
+)
 # A continued run may differ in these: where and how it is computed.
 _FREE = {"device", "devices", "image_size", "micro_batch", "checkpoint_activations", "onnx"}
 
@@ -116,8 +120,12 @@ def make_plan(
     def tell(done: int, total: int) -> None:
         notify(Progress("preparing", done, total))
 
+    notes: tuple[str, ...] = ()
     if kept is None and config.layers is None and config.policy is BlockPolicy.MEASURED:
-        blocks = _measured(teacher_model, layout, blocks, views, config, precision, tell)
+        measured = _measured(teacher_model, layout, blocks, views, config, precision, tell)
+        if measured is None:
+            notes = (_NOT_SEARCHED,)
+        blocks = measured or blocks
     preparation = prepare(
         Context(
             teacher_model,
@@ -132,6 +140,7 @@ def make_plan(
             on_progress=tell,
         )
     )
+    preparation.notes += notes
     schedule = Schedule(
         images=len(used),
         epochs=0 if config.method is Method.WECO else config.epochs,
@@ -189,8 +198,8 @@ def _measured(
     config: DistillConfig,
     precision: str,
     tell: Callable[[int, int], None],
-) -> tuple[int, ...]:
-    """The blocks that do best as the student will start from them: refitted, or copied."""
+) -> tuple[int, ...] | None:
+    """The blocks that do best as the student will start from them, refitted or copied; None: too few images to tell."""
     device = next(teacher.parameters()).device
     if config.init is Initialisation.CLOSED_FORM and layout.token_dimensions == 3:
         # Without a closed form they are copied (`prepare`).

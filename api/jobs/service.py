@@ -49,7 +49,7 @@ class Plan:
         teacher: as the row keeps it.
         given: the options that the user set.
         options: what they come to with the recipe's values and the defaults.
-        kept: blocks of the teacher that the student keeps; for policy `measured` only as many.
+        kept: blocks of the teacher that the student keeps; for policy `measured` those that the choice begins with.
         network: what is known of the teacher's cost.
         device_bytes: memory that it needs on a device, about; None where that is not known.
     """

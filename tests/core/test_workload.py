@@ -7,7 +7,15 @@ from PIL import Image
 
 from core.options import JobOptions
 from core.recipes import complete_options
-from core.workload import Timing, count_work, estimate_seconds, plan_course
+from core.workload import (
+    LEAST_SEARCH_IMAGES,
+    SEARCH_IMAGES,
+    Timing,
+    count_work,
+    estimate_seconds,
+    plan_course,
+)
+from wecolora.block_search import LEAST_IMAGES, MOST_IMAGES
 from wecolora.config import DistillConfig
 from wecolora.images import load_images
 from wecolora.schedule import Schedule
@@ -34,6 +42,7 @@ def test_a_share_of_the_images_is_the_engines(tmp_path):
 
 
 def test_work_counts_passes():
+    assert (SEARCH_IMAGES, LEAST_SEARCH_IMAGES) == (MOST_IMAGES, LEAST_IMAGES)  # the engine's
     # 10 images; refit over 2 views, 12 epochs of training over 4 views whose answers of the teacher are kept.
     best = complete_options({}, 8)
     assert count_work(best, 10, 4.0, 2.0, kept=6) == 10 * (2 * 6.0 + 3 * 2.0 * 12 + 4.0 * 4)

@@ -42,8 +42,12 @@ def test_blocks_that_do_nothing_are_left_for_those_that_do(idle, tmp_path):
     assert search_blocks(idle, views, (0, 1, 4, 5), CPU) == kept
 
 
-def test_too_few_images_leave_the_rule_s_blocks(idle, tmp_path):
-    assert search_blocks(idle, views_of(idle, tmp_path / "few", 299), (0, 1, 4, 5), CPU) == (0, 1, 4, 5)
+def test_too_few_images_leave_the_rule_s_blocks_and_the_report_says_so(idle, tmp_path):
+    views = views_of(idle, tmp_path / "few", 299)
+    assert search_blocks(idle, views, (0, 1, 4, 5), CPU) is None
+    report = run(idle, tmp_path / "few", tmp_path / "out", recipe="best", epochs=1).report
+    assert report["student"]["blocks"] == [1, 3, 5]
+    assert "blocks were not searched for, which takes 300 images" in " ".join(report["notes"])
 
 
 def test_a_run_searches_and_its_report_names_the_blocks(idle, tmp_path):
@@ -53,6 +57,7 @@ def test_a_run_searches_and_its_report_names_the_blocks(idle, tmp_path):
     assert len(blocks) == 3
     assert blocks[-1] == 5
     assert not {1, 4} & set(blocks)
+    assert report["notes"] == []
     assert [fit["end"] for fit in report["refit"]] == [blocks[1] - 1, blocks[2] - 1, 5]
 
 
