@@ -54,7 +54,7 @@ _SIDES: dict[str, dict[str, object]] = {
     "paper-auto": {"recipe": "paper", "precision": "auto"},
     "best": {"recipe": "best"},
 }
-_EPOCHS = 16  # of the recipe `best`: its views come back after 8, and then the teacher is not asked again
+_EPOCHS = 12  # of the recipe `best`: its views come back after 4, and then the teacher is not asked again
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 Steps = Iterator[float]
