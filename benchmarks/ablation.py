@@ -222,7 +222,7 @@ def _markdown(table: dict[str, Any]) -> str:
         cells = [
             str(r) if row != "teacher" else "",
             row,
-            " ".join(map(str, first.get("blocks", []))),
+            _blocks(group),
             _spread(100 * run["probe"] for run in group),
             _spread(100 * run["knn"] for run in group),
             _spread((run["token_l1"] for run in group), 3),
@@ -232,6 +232,12 @@ def _markdown(table: dict[str, Any]) -> str:
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _blocks(group: list[dict[str, Any]]) -> str:
+    """Those of every seed where they differ."""
+    chosen = [" ".join(map(str, run.get("blocks", []))) for run in group]
+    return "; ".join(dict.fromkeys(chosen))
 
 
 def _order(row: str) -> int:

@@ -118,6 +118,10 @@ class Catalogue(BaseModel):
     architectures: dict[str, Architecture]
     unsupported: dict[str, str] = Field(default_factory=dict, description="Why, by architecture.")
 
+    def has_teacher(self, name: str) -> bool:
+        """Whether there is one of that name or alias."""
+        return any(name == teacher.name or name in teacher.aliases for teacher in self.teachers)
+
     def find_teacher(self, name: str) -> CatalogueTeacher:
         """The teacher of that name or alias.
 
@@ -173,7 +177,7 @@ class Catalogue(BaseModel):
 
 def _unknown(field: str, name: str, known: list[str], otherwise: str) -> FieldProblem:
     near = difflib.get_close_matches(name, known, n=SUGGESTIONS, cutoff=0.5)
-    hint = f"; did you mean {', '.join(near)}?" if near else f"; {otherwise}"
+    hint = f"; did you mean {', '.join(near)}?" if near else ""
     return FieldProblem(field, f"there is no {field} {name!r}{hint}", ", ".join(near) or otherwise, name)
 
 

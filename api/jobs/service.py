@@ -29,7 +29,7 @@ from core.principals import SYSTEM, Principal
 from core.queries import audit
 from core.queries import datasets as dataset_queries
 from core.queries import jobs as job_queries
-from core.queries.teachers import lock_teacher
+from core.queries.teachers import lock_teacher, named_teachers
 from core.quotas import check_new_job
 from core.recipes import check_combinations, complete_options, given_options
 from core.states import RETRYABLE, DatasetState
@@ -210,19 +210,37 @@ def _dataset_to_retry(session: Session, dataset_id: str) -> Dataset:
 
 
 def _resolve_teacher(session: Session, catalogue: Catalogue, principal: Principal, name: str) -> _Found:
-    if not name.startswith(UPLOADED_PREFIX):
+    teacher_id = _uploaded_as(session, catalogue, principal, name)
+    if teacher_id is None:
         entry = catalogue.find_teacher(name)
         teacher, parameters = entry.resolve(), entry.parameters
         shape: NetworkShape = entry
     else:
         # Locked until the job is stored: a teacher that is deleted meanwhile must find the job that needs it.
-        uploaded = lock_teacher(session, name, principal, shared=True)
+        uploaded = lock_teacher(session, teacher_id, principal, shared=True)
         if uploaded is None:
             raise UnknownTeacher(FieldProblem("teacher", f"there is no uploaded teacher {name}", input=name))
         teacher, parameters = resolve_uploaded(uploaded), uploaded.parameters
         shape = catalogue.find_architecture(uploaded.architecture)
     network = catalogue.known_network(teacher, parameters)
     return _Found(teacher, shape.limits(teacher.image_size), shape.depths, network)
+
+
+def _uploaded_as(session: Session, catalogue: Catalogue, principal: Principal, name: str) -> str | None:
+    """The id of the user's own teacher that is meant; None where the catalogue has that name, or nobody.
+
+    Raises:
+        UnknownTeacher: several have that name.
+    """
+    if name.startswith(UPLOADED_PREFIX):
+        return name
+    if catalogue.has_teacher(name):
+        return None
+    ids = named_teachers(session, name, principal.owner)
+    if len(ids) > 1:
+        message = f"{len(ids)} uploaded teachers are called {name!r}; give the id of one"
+        raise UnknownTeacher(FieldProblem("teacher", message, ", ".join(ids), name))
+    return ids[0] if ids else None
 
 
 def resolve_uploaded(teacher: Teacher) -> ResolvedTeacher:

@@ -25,6 +25,12 @@ def lock_teacher(
     return teacher if teacher is not None and viewer.may_see(teacher.owner) else None
 
 
+def named_teachers(session: Session, name: str, owner: str) -> Sequence[str]:
+    """Ids of an owner's uploaded teachers of that name, newest first."""
+    statement = select(Teacher.id).where(Teacher.name == name, Teacher.owner == owner)
+    return session.scalars(statement.order_by(Teacher.id.desc())).all()
+
+
 def list_teachers(session: Session, wanted: ListFilter) -> Sequence[Teacher]:
     """Uploaded teachers, newest first."""
     statement = select(Teacher).where(wanted.on(Teacher.owner))

@@ -57,6 +57,24 @@ def test_an_uploaded_teacher_can_be_used_in_a_job(api):
     assert too_deep.json()["errors"][0]["allowed"] == "1 to 2"
 
 
+def test_an_uploaded_teacher_can_be_named_as_long_as_one_is_meant(api):
+    body = {"teacher": "mine", "r": 2, "k": 4, "dataset_id": ready_dataset(api)}
+    unknown = api.client.post("/jobs", json=body).json()["errors"][0]
+    assert (unknown["message"], unknown["allowed"]) == ("there is no teacher 'mine'", "see GET /teachers")
+    first = upload(api, safetensors(SHAPES), name="mine").json()["id"]
+    assert api.client.post("/jobs", json=body).json()["teacher"]["teacher_id"] == first
+    second = upload(api, safetensors(SHAPES), name="mine").json()["id"]
+    (error,) = api.client.post("/jobs", json=body).json()["errors"]
+    assert error["allowed"] == f"{second}, {first}"
+    assert "2 uploaded teachers are called 'mine'" in error["message"]
+
+
+def test_a_name_of_the_catalogue_stays_the_catalogue_s(api):
+    upload(api, safetensors(SHAPES), name="digits")
+    body = {"teacher": "digits", "r": 2, "k": 4, "dataset_id": ready_dataset(api)}
+    assert api.client.post("/jobs", json=body).json()["teacher"]["kind"] == "bundled"
+
+
 @pytest.mark.parametrize(
     ("content", "fields", "code", "words"),
     [
