@@ -54,12 +54,11 @@ class _Judge:
         centre = self.features.mean(axis=0)
         ours, theirs = (torch.from_numpy(each - centre) for each in (features, self.features))
         log_loss, accuracy = self._probe(features)
-        likeness = linear_cka(*(torch.from_numpy(each) for each in (features, self.features)))
         scores = {
             "token_l1": float((tokens - self.tokens).abs().mean()),
             "token_l1_of_a_view_in_training": float((of_views - self.view_tokens).abs().mean()),
             "feature_distance": float(1 - F.cosine_similarity(ours, theirs).mean()),
-            "one_minus_cka": 1 - likeness,
+            "one_minus_cka": 1 - linear_cka(ours, theirs),
             "log_loss": log_loss,
             "accuracy": accuracy,
         }

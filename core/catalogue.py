@@ -118,9 +118,10 @@ class Catalogue(BaseModel):
     architectures: dict[str, Architecture]
     unsupported: dict[str, str] = Field(default_factory=dict, description="Why, by architecture.")
 
-    def has_teacher(self, name: str) -> bool:
-        """Whether there is one of that name or alias."""
-        return any(name == teacher.name or name in teacher.aliases for teacher in self.teachers)
+    def known_teacher(self, name: str) -> CatalogueTeacher | None:
+        """The teacher of that name or alias, if there is one."""
+        named = (each for each in self.teachers if name == each.name or name in each.aliases)
+        return next(named, None)
 
     def find_teacher(self, name: str) -> CatalogueTeacher:
         """The teacher of that name or alias.
@@ -129,9 +130,8 @@ class Catalogue(BaseModel):
             UnsupportedTeacher: for a known architecture that cannot work; says why.
             UnknownTeacher: otherwise; suggests the nearest names.
         """
-        for teacher in self.teachers:
-            if name == teacher.name or name in teacher.aliases:
-                return teacher
+        if (teacher := self.known_teacher(name)) is not None:
+            return teacher
         self._refuse_unsupported(name, "teacher")
         known = [name for teacher in self.teachers for name in (teacher.name, *teacher.aliases)]
         raise UnknownTeacher(_unknown("teacher", name, known, "see GET /teachers"))

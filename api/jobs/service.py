@@ -234,7 +234,7 @@ def _uploaded_as(session: Session, catalogue: Catalogue, principal: Principal, n
     """
     if name.startswith(UPLOADED_PREFIX):
         return name
-    if catalogue.has_teacher(name):
+    if catalogue.known_teacher(name) is not None:
         return None
     ids = named_teachers(session, name, principal.owner)
     if len(ids) > 1:
