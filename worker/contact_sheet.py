@@ -23,14 +23,18 @@ class ContactSheet:
     stride: int = 1
     _tiles: list[Image.Image] = field(default_factory=list)
 
+    def takes(self, number: int) -> bool:
+        """Whether an image, counted from 0, is one of those that have a tile."""
+        return number % self.stride == 0
+
     def add(self, number: int, image: Image.Image) -> None:
         """Give an image its tile, the square in its middle, if it is one of those that have one.
 
         Args:
             number: of the image, counted from 0.
-            image: L or RGB.
+            image: L or RGB, at least as large as a tile where the image is.
         """
-        if number % self.stride:
+        if not self.takes(number):
             return
         self._tiles.append(_tile(image))
         if len(self._tiles) > MOST_TILES:

@@ -11,7 +11,7 @@ from typing import Self
 
 from core.left_out import LEFT_OUT_NAME, LeftOutFile, LeftOutKind
 from worker.archive import Budget, Entry, UnpackLimits
-from worker.contact_sheet import ContactSheet
+from worker.contact_sheet import TILE_PIXELS, ContactSheet
 from worker.dataset import (
     CONTACT_SHEET_NAME,
     INDEX_NAME,
@@ -136,8 +136,10 @@ class Ingest:
         if entry.problem is not None:
             self._leave_out(LeftOutKind.SKIPPED, entry, entry.problem)
             return
+        limits = self._limits
+        preview_side = TILE_PIXELS if self.contact_sheet.takes(self.image_count) else 0
         try:
-            image = clean_image(entry.data, self._limits.max_pixels, self._limits.stored_side)
+            image = clean_image(entry.data, limits.max_pixels, limits.stored_side, preview_side)
         except BadImage as bad:
             self._leave_out(LeftOutKind.SKIPPED, entry, bad.reason)
             return
@@ -145,8 +147,8 @@ class Ingest:
         if digest.digest() in tally.digests:
             self._leave_out(LeftOutKind.DUPLICATE, entry, "is stored as the same image as an earlier one")
             return
-        if len(tally.widths) >= self._limits.max_images:
-            raise TooManyImages(self._limits.max_images)
+        if len(tally.widths) >= limits.max_images:
+            raise TooManyImages(limits.max_images)
         # The server makes the name, so that no two collide and none means anything to a file system.
         name = f"{len(tally.widths):08d}{image.suffix}"
         tally.digests.add(digest.digest())
@@ -154,7 +156,7 @@ class Ingest:
         tally.widths.append(image.source_size[0])
         tally.heights.append(image.source_size[1])
         tally.formats[image.source_format] += 1
-        self.contact_sheet.add(self.image_count - 1, image.pixels)
+        self.contact_sheet.add(self.image_count - 1, image.preview)
         shard = self._writer.add(name, image.data)
         self._draft.write(
             index_line(
@@ -162,8 +164,8 @@ class Ingest:
                     shard=shard,
                     name=name,
                     path=entry.name,
-                    width=image.pixels.width,
-                    height=image.pixels.height,
+                    width=image.size[0],
+                    height=image.size[1],
                     sha256=digest.hexdigest(),
                 )
             )

@@ -22,7 +22,7 @@ def encoded(image: Image.Image, form: str, **options: object) -> bytes:
 def decoded(clean: CleanImage) -> Image.Image:
     image = Image.open(io.BytesIO(clean.data))
     image.load()
-    assert image.size == clean.pixels.size
+    assert image.size == clean.size
     assert image.mode in ("L", "RGB")
     return image
 
@@ -54,7 +54,7 @@ def test_an_upright_jpeg_keeps_its_tables_and_loses_its_metadata() -> None:
     assert not after.getexif()
     assert b"my address" not in clean.data
     assert "icc_profile" not in after.info
-    assert np.abs(np.asarray(before, dtype=int) - np.asarray(after, dtype=int)).max() <= 3
+    assert np.array_equal(np.asarray(before), np.asarray(after))
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
@@ -130,7 +130,7 @@ def test_of_an_animation_the_first_frame_is_used(form: str) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 20000), (20000, 1)])
 def test_extreme_shapes_are_kept_as_they_are(size: tuple[int, int]) -> None:
     clean = clean_image(encoded(Image.new("RGB", size, "white"), "PNG"), MAX_PIXELS)
-    assert clean.pixels.size == clean.source_size == size
+    assert clean.size == clean.source_size == size
 
 
 def test_the_same_pixels_in_two_lossless_codings_leave_as_the_same_bytes() -> None:
@@ -140,9 +140,7 @@ def test_the_same_pixels_in_two_lossless_codings_leave_as_the_same_bytes() -> No
 
 
 @pytest.mark.parametrize("short_side", [0, 20])
-def test_one_jpeg_with_other_metadata_and_another_entropy_coding_leaves_as_the_same_bytes(
-    short_side: int,
-) -> None:
+def test_one_jpeg_with_other_metadata_leaves_as_the_same_bytes(short_side: int) -> None:
     exif = Image.Exif()
     exif[0x010F] = "a camera"
     plain = encoded(gradient(64, 48), "JPEG", quality=90)
@@ -151,7 +149,9 @@ def test_one_jpeg_with_other_metadata_and_another_entropy_coding_leaves_as_the_s
     other = encoded(gradient(64, 48), "JPEG", quality=60)
     assert len({plain, told, progressive}) == 3
     leave = [clean_image(source, MAX_PIXELS, short_side).data for source in (plain, told, progressive, other)]
-    assert leave[0] == leave[1] == leave[2] != leave[3]
+    assert leave[0] == leave[1] != leave[3]
+    # What is shrunk is coded anew, so that it does not matter how it was.
+    assert (leave[0] == leave[2]) == (short_side > 0)
 
 
 def test_images_that_differ_in_one_pixel_leave_as_different_bytes() -> None:
@@ -222,8 +222,9 @@ def psnr(left: Image.Image, right: Image.Image) -> float:
 
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 @pytest.mark.parametrize("quality", [75, 90])
-def test_a_jpeg_is_stored_with_hardly_a_difference(subsampling: int, quality: int) -> None:
-    source = encoded(shapes(500, 375), "JPEG", quality=quality, subsampling=subsampling)
+def test_a_progressive_jpeg_is_stored_with_hardly_a_difference(subsampling: int, quality: int) -> None:
+    options = {"quality": quality, "subsampling": subsampling, "progressive": True}
+    source = encoded(shapes(500, 375), "JPEG", **options)
     clean = clean_image(source, MAX_PIXELS)
     assert get_sampling(decoded(clean)) == subsampling
     assert psnr(decoded(clean), Image.open(io.BytesIO(source))) > 45
@@ -255,9 +256,10 @@ def test_decoding_at_a_fraction_is_as_good_as_shrinking(
     whole = Image.open(io.BytesIO(source)).convert("L" if mode == "L" else "RGB")
     assert clean.source_size == (1200, 900)
     assert min(decoded(clean).size) == stored
-    ideal = whole.resize(clean.pixels.size, Image.Resampling.LANCZOS)
-    assert psnr(clean.pixels, ideal) > 41
-    assert psnr(decoded(clean), clean.pixels) > 34
+    ideal = whole.resize(clean.size, Image.Resampling.LANCZOS)
+    # No more is lost by shrinking than by coding what an ideal filter makes.
+    coded = Image.open(io.BytesIO(encoded(ideal, "JPEG", quality=95, subsampling=0)))
+    assert psnr(decoded(clean), ideal) > max(36, psnr(coded, ideal) - 3)
 
 
 @pytest.mark.parametrize(("short_side", "stored"), [(100, 80), (110, 110)])
@@ -272,7 +274,7 @@ def test_every_orientation_is_decoded_at_a_fraction_as_it_is_decoded_whole(
     clean = clean_image(source, MAX_PIXELS, short_side)
     assert clean.source_size == upright.size
     assert decoded(clean).size == ((2 * stored, stored) if orientation <= 4 else (stored, 2 * stored))
-    assert psnr(decoded(clean), upright.resize(clean.pixels.size, Image.Resampling.LANCZOS)) > 36
+    assert psnr(decoded(clean), upright.resize(clean.size, Image.Resampling.LANCZOS)) > 36
 
 
 @pytest.mark.parametrize("short_side", [0, 100])
