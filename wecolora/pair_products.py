@@ -81,10 +81,12 @@ class MergedProduct(torch.autograd.Function):
             way: that the gradients take.
         """
         lowered_A, lowered_B = lora_A.to(x.dtype), lora_B.to(x.dtype)
-        merged = weight.clone()
+        # Summed in W's type and written in that of x, in one pass over W.
+        merged = torch.empty_like(weight, dtype=x.dtype)
+        if sum(place.stop - place.start for place in rows) < len(weight):
+            merged.copy_(weight)
         for place, columns, own in _pairs(lowered_A, lowered_B, rows):
-            merged[place].add_(own @ columns, alpha=scale)
-        merged = merged.to(x.dtype)
+            torch.add(weight[place], own @ columns, alpha=scale, out=merged[place])
         ctx.save_for_backward(x, merged, lowered_A, lowered_B)
         ctx.scale, ctx.rows, ctx.way = scale, rows, way
         return torch.nn.functional.linear(x, merged, None if bias is None else bias.to(x.dtype))
