@@ -164,8 +164,8 @@ def _read_scan_header(payload: bytes, headers: _Headers) -> None:
 
 def _scan(data: bytes, start: int, size: tuple[int, int]) -> bytes:
     end = _END_OF_SCAN.search(data, start)
-    _require(end is not None and end.group() == _EOI)
-    assert end is not None
+    if end is None or end.group() != _EOI:
+        raise _NotPlain
     _require(end.start() - start <= _MOST_BYTES_A_PIXEL * size[0] * size[1] + _SOME_BYTES)
     return data[start : end.start()]
 
