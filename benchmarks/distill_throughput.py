@@ -5,7 +5,9 @@ the pairs as two more linear layers beside each matrix, and waits for every step
 
 - ``paper-fp32``: the recipe `paper`, which is float32 as well: what the arithmetic's form and the decoding are worth;
 - ``paper-auto``: the same in the precision that the engine chooses on this device;
-- ``best``: what a user gets who sets nothing: closed form, views that come back, precision of its choice.
+- ``best``: what a user gets who sets nothing: closed form, views that come back, precision of its choice;
+- ``paper-compiled``, when asked for: ``paper-auto`` with the blocks of both networks compiled (`torch.compile`) in the
+  first epoch. The engine has no such option: this is to find out what it would be worth.
 
 Every side is a process of its own, and all but one are stopped (SIGSTOP), so that they take turns, an epoch each, in
 the same minutes: only ratios within one run mean anything on a shared machine. Prints JSON lines: the machine and its
@@ -43,6 +45,7 @@ from wecolora.blocks import copy_weights, select_blocks
 from wecolora.config import DistillConfig
 from wecolora.cost import count_gmacs
 from wecolora.devices import resolve_device
+from wecolora.families import model_blocks
 from wecolora.images import find_images
 from wecolora.lora import adapter_state, add_lora
 from wecolora.plan import make_plan, make_trainer
@@ -54,6 +57,7 @@ _SIDES: dict[str, dict[str, object]] = {
     "paper-auto": {"recipe": "paper", "precision": "auto"},
     "best": {"recipe": "best"},
 }
+_COMPILED = "paper-compiled"
 _EPOCHS = 12  # of the recipe `best`: its views come back after 4, and then the teacher is not asked again
 _PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -240,7 +244,7 @@ def _prepare_engine(
 ) -> tuple[Steps, Facts]:
     config = DistillConfig.model_validate(
         {
-            **_SIDES[options.side],
+            **_SIDES["paper-auto" if options.side == _COMPILED else options.side],
             "compression_factor": options.r,
             "lora_rank": options.k,
             "batch_size": options.batch_size,
@@ -255,7 +259,11 @@ def _prepare_engine(
         "steps_per_epoch": plan.schedule.steps_per_epoch,
         "images_per_epoch": plan.schedule.images,
     }
-    return (result.loss for result in make_trainer(plan).steps()), facts
+    trainer = make_trainer(plan)
+    if options.side == _COMPILED:
+        for block in (*model_blocks(trainer.teacher), *model_blocks(trainer.student)):
+            block.compile()
+    return (result.loss for result in trainer.steps()), facts
 
 
 def _operations(options: argparse.Namespace, size: int) -> float:
@@ -337,10 +345,10 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--photographs", type=Path, help="a folder, instead of made ones")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=_EPOCHS)
-    parser.add_argument("--sides", nargs="+", choices=_SIDES, default=list(_SIDES))
+    parser.add_argument("--sides", nargs="+", choices=[*_SIDES, _COMPILED], default=list(_SIDES))
     parser.add_argument("--loader-processes", type=int, default=2, help="of the plain side")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--side", choices=[PLAIN, *_SIDES], help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=[PLAIN, *_SIDES, _COMPILED], help=argparse.SUPPRESS)
     return parser.parse_args()
 
 

@@ -30,8 +30,9 @@ from benchmarks.ablation import features_and_tokens
 from benchmarks.machine import describe_machine
 from benchmarks.own_teacher import add_teacher_and_images
 from wecolora.block_search import linear_cka
-from wecolora.images import AugmentedImages, PlainImages, load_images
+from wecolora.images import PlainImages, load_images
 from wecolora.teachers import preprocessing_of
+from wecolora.views import AugmentedImages
 
 # Inverse strengths of the probe's penalty; the one with the least log-loss counts, the same for all trials.
 _PENALTIES = (0.003, 0.01, 0.03)

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from wecolora.block_runner import BlockRunner
 from wecolora.families import describe_model
-from wecolora.images import AugmentedImages
 from wecolora.layouts import as_tokens, by_stage
 from wecolora.losses import feature_l1
+from wecolora.views import AugmentedImages
 
 # Dropping a block changes all tokens of all images alike; a few dozen images tell the blocks apart.
 _IMAGES = 64
@@ -41,7 +41,7 @@ def measure_blocks(
     """
     count = min(len(views), _IMAGES)
     spread = [number * len(views) // count for number in range(count)]
-    images = views.batch([(0, index) for index in spread]).to(device)
+    images = views.batch([(0, index) for index in spread], device)
     runner = BlockRunner(teacher, images[:1])
     stages = describe_model(teacher).stages
     most = (keep,) if isinstance(keep, int) else tuple(keep)

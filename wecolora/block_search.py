@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from wecolora.architectures import last_linear
 from wecolora.block_runner import BlockRunner, Ending
 from wecolora.closed_form import input_of, output_gain, reached
-from wecolora.devices import autocast
-from wecolora.images import AugmentedImages
+from wecolora.devices import autocast, kept_on
 from wecolora.normal_equations import NormalEquations
+from wecolora.views import AugmentedImages
 
 # Images of a search; with fewer than the least the sets' order is noise.
 MOST_IMAGES, LEAST_IMAGES = 700, 300
@@ -62,7 +62,7 @@ def search_blocks(
         UnsupportedArchitecture: the blocks' output is not affine in their last linear layer.
     """
     kept = tuple(start)
-    first = views.batch([(0, 0)]).to(device)
+    first = views.batch([(0, 0)], device)
     runner = BlockRunner(teacher, first)
     entered = runner.enter(first)
     output_gain(runner, 0, last_linear(runner.blocks[0]), entered)  # is there a closed form?
@@ -100,6 +100,7 @@ class _Bench:
     ) -> None:
         self.runner, self.device, self.precision = runner, first.device, precision
         self.ending = Ending(teacher, first)
+        self.place = kept_on(self.device, _BYTES)
         spread = [number * len(views) // count for number in range(count)]
         held_out = [number % _HELD_OUT in (2, 5) for number in range(count)]
         fitted = _chunks([index for index, out in zip(spread, held_out, strict=True) if not out])
@@ -108,7 +109,7 @@ class _Bench:
         generator = torch.Generator().manual_seed(0)
         with autocast(self.device, precision):
             self.entered = [
-                _stored(runner.enter(views.batch([(0, index) for index in chunk]).to(self.device)))
+                self._stored(runner.enter(views.batch([(0, index) for index in chunk], self.device)))
                 for chunk in (*fitted, *others)
             ]
         tokens = self.entered[0].shape[1]
@@ -125,10 +126,9 @@ class _Bench:
         states = list(self.entered)
         for index in range(len(self.runner.blocks)):
             for number, tokens in enumerate(states):
-                states[number] = _stored(self._run(index, tokens))
-            self.targets.append(
-                [one.index_select(1, self.sample.cpu()) for one in states[: self.fitted_chunks]]
-            )
+                states[number] = self._stored(self._run(index, tokens))
+            sample = self.sample.to(self.place)
+            self.targets.append([one.index_select(1, sample) for one in states[: self.fitted_chunks]])
         self.wanted = self._features(states)
 
     def distance(self, kept: tuple[int, ...]) -> float:
@@ -161,14 +161,15 @@ class _Bench:
             with input_of(linear) as caught:
                 output = self._run(block, tokens)
             read = caught[0].index_select(-1, chosen)
-            passed.append((_stored(output), _stored(read)))
+            passed.append((self._stored(output), self._stored(read)))
             if number < self.fitted_chunks:
                 missing = self._read(self.targets[end][number]) - self._sampled(output)
-                equations.add(self._sampled(read), missing / gain)
+                equations.add(read.index_select(1, self.sample), missing / gain)
         change = equations.solve(_RIDGE).float() * gain[:, None]
         weight, bias = change[:, :-1], change[:, -1]
         return [
-            _stored(self._read(output) + F.linear(self._read(read), weight, bias)) for output, read in passed
+            self._stored(self._read(output) + F.linear(self._read(read), weight, bias))
+            for output, read in passed
         ]
 
     def _run(self, index: int, tokens: Tensor) -> Tensor:
@@ -180,6 +181,11 @@ class _Bench:
 
     def _read(self, stored: Tensor) -> Tensor:
         return stored.to(self.device).float()
+
+    def _stored(self, tokens: Tensor) -> Tensor:
+        """In half precision; the few numbers beyond its range are cut, since one infinity would spoil all."""
+        largest = torch.finfo(torch.half).max
+        return tokens.clamp(-largest, largest).half().to(self.place)
 
     def _features(self, states: list[Tensor]) -> Tensor:
         held_out = states[self.fitted_chunks :]
@@ -200,12 +206,6 @@ def linear_cka(ours: Tensor, theirs: Tensor) -> float:
 def _likeness(features: Tensor) -> Tensor:
     directions = F.normalize(features - features.mean(dim=0), dim=1)
     return directions @ directions.T
-
-
-def _stored(tokens: Tensor) -> Tensor:
-    """In half precision on the CPU; the few numbers beyond its range are cut, since one infinity would spoil all."""
-    largest = torch.finfo(torch.half).max
-    return tokens.clamp(-largest, largest).half().cpu()
 
 
 def _chunks(numbers: Sequence[int]) -> list[Sequence[int]]:

@@ -22,11 +22,13 @@ from torch import Tensor, nn
 
 from wecolora.architectures import architecture_name, last_linear
 from wecolora.block_runner import BlockRunner
-from wecolora.devices import autocast
+from wecolora.devices import autocast, kept_on
 from wecolora.errors import UnsupportedArchitecture
 from wecolora.normal_equations import HeldOutEquations
 
 _AFFINE_TOLERANCE = 1e-3
+# Tokens that callers hand over at once: those of the teacher and those of the student, float32.
+TOKEN_BYTES = 2 * 1024**3
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,13 @@ class BlockFit:
 
 @dataclass
 class _States:
-    """Tokens of all images at one depth of a network, in batches on the CPU."""
+    """Tokens of all images at one depth of a network, in batches, on the host or where they are worked on."""
 
     runner: BlockRunner
     tokens: list[Tensor]
     device: torch.device
     precision: str
+    place: torch.device
 
     def run(self, index: int, number: int) -> Tensor:
         """One batch through one block."""
@@ -68,9 +71,9 @@ class _States:
         for number in range(len(self.tokens)):
             output = self.run(index, number)
             if targets:
-                distance += (targets[number].to(self.device) - output).abs().sum(dtype=torch.float64)
+                distance += (targets[number].to(self.device) - output).abs().sum()
                 count += output.numel()
-            self.tokens[number] = output.cpu()
+            self.tokens[number] = output.to(self.place)
         return float(distance) / max(count, 1)
 
 
@@ -138,9 +141,12 @@ def _enter(
     device = next(teacher.parameters()).device
     images = iter(batches)
     first = next(images).to(device)
-    ours, theirs = (BlockRunner(model, first[:1]) for model in (student, teacher))
-    entered = [theirs.enter(batch.to(device)).cpu() for batch in itertools.chain([first], images)]
-    return _States(ours, list(entered), device, precision), _States(theirs, list(entered), device, precision)
+    runners = [BlockRunner(model, first[:1]) for model in (student, teacher)]
+    everything = itertools.chain([first], images)
+    place = kept_on(device, TOKEN_BYTES)
+    entered = [runners[1].enter(batch.to(device)).to(place) for batch in everything]
+    ours, theirs = (_States(runner, list(entered), device, precision, place) for runner in runners)
+    return ours, theirs
 
 
 def _refit(index: int, ours: _States, targets: list[Tensor], ridge: float | None) -> tuple[float, float]:
@@ -154,7 +160,7 @@ def _refit(index: int, ours: _States, targets: list[Tensor], ridge: float | None
         with input_of(linear) as caught:
             output = ours.run(index, number)
         missing = target.to(ours.device) - output
-        before += missing.abs().sum(dtype=torch.float64)
+        before += missing.abs().sum()
         count += missing.numel()
         equations.part(number).add(caught[0], missing / gain)
     return float(before) / count, equations.apply_to(linear, ridge)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 
@@ -81,6 +82,33 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
         yield
 
 
+def spare_bytes(gpu: torch.device) -> int:
+    """What may be kept in a GPU's memory that would have room elsewhere: a quarter of what is free of it."""
+    free, _ = torch.cuda.mem_get_info(gpu)
+    return free // 4
+
+
+def kept_on(device: torch.device, wanted: int) -> torch.device:
+    """Where data of so many bytes is kept that a device works on again and again: there, or else on the host."""
+    return device if device.type == "cuda" and spare_bytes(device) >= wanted else torch.device("cpu")
+
+
+@contextmanager
+def exact_products_of_bf16(device: torch.device) -> Iterator[None]:
+    """Multiply float32 numbers that bf16 can hold by the units for bf16 (on a GPU: TF32), and sum in float32.
+
+    Nothing is rounded on the way, unlike in a product of bf16 matrices, whose result is bf16 as well.
+    """
+    backends: Any = torch.backends  # its type does not know all of them
+    backend = backends.cuda.matmul if device.type == "cuda" else backends.mkldnn.matmul
+    before = backend.fp32_precision
+    backend.fp32_precision = "tf32" if device.type == "cuda" else "bf16"
+    try:
+        yield
+    finally:
+        backend.fp32_precision = before
+
+
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
     """Choose deterministic CUDA kernels for the time of a run; the CPU's are so already."""
@@ -88,11 +116,16 @@ def deterministic(device: torch.device) -> Iterator[None]:
         yield
         return
     before = torch.are_deterministic_algorithms_enabled()
+    told: Any = torch.utils.deterministic  # its type does not know what it can be told
+    filled = told.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Every new tensor would be filled with NaN first, for the sake of programs that read what they never wrote.
+    told.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+        told.fill_uninitialized_memory = filled
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""Unlabelled images: found in a folder, decoded once, augmented the same way in every run.
+"""Unlabelled images: found in a folder, decoded once.
 
 Legend: S side of the network's square input.
 """
@@ -24,10 +24,6 @@ from wecolora.torchvision_compat import InterpolationMode, v2
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 # Smallest share of the area that a random crop keeps (MAE's weak augmentation; paper, Section 4.2).
 SMALLEST_CROP = 0.2
-# Width by height of a crop, and how often one is drawn that fits (torchvision's `RandomResizedCrop`).
-_RATIOS = (3 / 4, 4 / 3)
-_LOG_RATIOS = tuple(torch.log(torch.tensor(_RATIOS)).tolist())
-_CROP_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -210,97 +206,6 @@ def decode(path: Path, short_side: int | None = None) -> Image.Image:
     return rgb
 
 
-class AugmentedImages(Dataset[Tensor]):
-    """Randomly cropped, flipped and normalised views; a view is a function of (seed, its number, image) alone.
-
-    So neither the number of loader processes or threads, nor the micro-batch, nor a resumed run changes what the
-    student sees. The same view goes to teacher and student (weak augmentation as in MAE; paper, Section 4.2).
-
-    Args:
-        images: to make views of.
-        preprocessing: of the teacher.
-        seed: of the views.
-        smallest_crop: smallest share of the area that a view shows.
-    """
-
-    def __init__(
-        self,
-        images: ImageSet,
-        preprocessing: Preprocessing,
-        seed: int,
-        smallest_crop: float = SMALLEST_CROP,
-    ) -> None:
-        self.images = images
-        self.seed = seed
-        self.size = preprocessing.size
-        self.smallest_crop = smallest_crop
-        self.filter = Image.Resampling[preprocessing.filter.name.removesuffix("_EXACT")]
-        self.normalise = v2.Compose(_to_normalised(preprocessing))
-        self._threads: ThreadPoolExecutor | None = None
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, key: tuple[int, int]) -> Tensor:
-        """One view of one image, normalised, [3, S, S]; ``key`` is (view, image)."""
-        return self.batch([key])[0]
-
-    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Tensor:
-        """Several views as they come from a loader process, [B, 3, S, S] uint8."""
-        return torch.from_numpy(np.stack([self._view(key) for key in keys])).permute(0, 3, 1, 2)
-
-    def batch(self, keys: Sequence[tuple[int, int]]) -> Tensor:
-        """Several views, normalised, [B, 3, S, S]; made by as many threads as torch uses."""
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(torch.get_num_threads())
-        views = np.stack(list(self._threads.map(self._view, keys)))
-        return self.normalised(torch.from_numpy(views).permute(0, 3, 1, 2))
-
-    def normalised(self, views: Tensor) -> Tensor:
-        """What the networks read of uint8 views, on the views' device."""
-        normalised: Tensor = self.normalise(views.contiguous())
-        return normalised
-
-    def _view(self, key: tuple[int, int]) -> np.ndarray:
-        """One view, [S, S, 3] uint8. Of PIL's steps, those that take time leave other threads to run."""
-        view_number, index = key
-        pixels = self.images.pixels(index)
-        generator = torch.Generator().manual_seed(mix_seed(self.seed, view_number, index))
-        high, wide, _ = pixels.shape
-        top, left, height, width = _draw_crop(high, wide, self.smallest_crop, generator)
-        crop = Image.fromarray(pixels[top : top + height, left : left + width])
-        view = np.asarray(crop.resize((self.size, self.size), self.filter))
-        flipped = bool(torch.rand(1, generator=generator) < 0.5)
-        return view[:, ::-1] if flipped else view
-
-
-def _draw_crop(
-    height: int, width: int, smallest: float, generator: torch.Generator
-) -> tuple[int, int, int, int]:
-    """Top, left, height and width of torchvision's `RandomResizedCrop`, from a generator of one's own.
-
-    torchvision draws from the process's one generator, which threads cannot share.
-    """
-
-    def uniform(low: float, high: float) -> float:
-        return torch.empty(1).uniform_(low, high, generator=generator).item()
-
-    def start(room: int) -> int:
-        return int(torch.randint(0, room + 1, size=(1,), generator=generator).item())
-
-    for _ in range(_CROP_ATTEMPTS):
-        area = height * width * uniform(smallest, 1.0)
-        ratio = torch.exp(torch.tensor(uniform(*_LOG_RATIOS))).item()
-        wide, high = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-        if 0 < wide <= width and 0 < high <= height:
-            return start(height - high), start(width - wide), high, wide
-    # No such crop fits into a very long image: the middle of it.
-    shape = width / height
-    wide = width if shape <= _RATIOS[1] else round(height * _RATIOS[1])
-    high = height if shape >= _RATIOS[0] else round(width / _RATIOS[0])
-    return (height - high) // 2, (width - wide) // 2, high, wide
-
-
 class PlainImages(Dataset[Tensor]):
     """Resized, centre-cropped and normalised images, as timm evaluates the teacher."""
 
@@ -312,7 +217,7 @@ class PlainImages(Dataset[Tensor]):
                 v2.Resize(resized, interpolation=preprocessing.filter, antialias=True),
                 v2.CenterCrop(preprocessing.size),
                 v2.PILToTensor(),
-                *_to_normalised(preprocessing),
+                *to_normalised(preprocessing),
             ]
         )
 
@@ -325,7 +230,8 @@ class PlainImages(Dataset[Tensor]):
         return view
 
 
-def _to_normalised(preprocessing: Preprocessing) -> list[torch.nn.Module]:
+def to_normalised(preprocessing: Preprocessing) -> list[torch.nn.Module]:
+    """From bytes to what the networks read."""
     return [
         v2.ToDtype(torch.float32, scale=True),
         v2.Normalize(mean=list(preprocessing.mean), std=list(preprocessing.std)),

@@ -14,9 +14,7 @@ from torch import Tensor, nn
 
 from wecolora.config import DistillConfig, LossPlace, TokenLoss
 from wecolora.losses import TokenReader, Tokens, token_distances
-
-Key = tuple[int, int]
-"""(view, image): names one augmented view of one image in a run; the same key is always the same pixels."""
+from wecolora.schedule import Key
 
 
 class Objective(nn.Module, ABC):

@@ -18,7 +18,7 @@ from wecolora.devices import check_devices, resolve_device, resolve_precision
 from wecolora.errors import CheckpointMismatch, MethodDoesNotFit, OutOfRange, UnsupportedArchitecture
 from wecolora.export import check_buildable
 from wecolora.families import describe_model
-from wecolora.images import AugmentedImages, ImageSet, load_images
+from wecolora.images import ImageSet, load_images
 from wecolora.layouts import Layout, by_stage
 from wecolora.lora import check_rank
 from wecolora.methods import check_method, prepare
@@ -27,6 +27,7 @@ from wecolora.progress import Progress, ProgressCallback
 from wecolora.schedule import Schedule
 from wecolora.teachers import TeacherSpec, image_size_of, load_teacher, preprocessing_of
 from wecolora.training import Setting, Trainer
+from wecolora.views import AugmentedImages
 
 _NOT_SEARCHED = (
     f"blocks were not searched for, which takes {LEAST_IMAGES} images and the memory for their tokens: kept are those"
@@ -155,7 +156,6 @@ def make_plan(
         device=device,
         precision=precision,
         weight_decay=config.weight_decay,
-        loader_processes=4 if device.type == "cuda" else 0,
         micro_batch=config.micro_batch,
         checkpoint_activations=config.checkpoint_activations,
     )

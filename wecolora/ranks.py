@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from wecolora.objectives import Key
+from wecolora.schedule import Key
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
+Key = tuple[int, int]
+"""(view, image): names one augmented view of one image in a run; the same key is always the same pixels."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -72,7 +75,7 @@ class Schedule:
         """Epoch of a step, both counted from 0."""
         return step // self.steps_per_epoch
 
-    def micro_batches(self, first_step: int) -> Iterator[list[tuple[int, int]]]:
+    def micro_batches(self, first_step: int) -> Iterator[list[Key]]:
         """(view, image) pairs of every micro-batch, from one step to the end of the run."""
         for epoch in range(self.epoch_of(first_step), self.epochs):
             order = torch.randperm(self.images, generator=_generator(self.seed, epoch)).tolist()

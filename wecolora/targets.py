@@ -1,18 +1,30 @@
 """What the teacher says of every view, computed once where memory holds it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from wecolora.objectives import Key
+from wecolora.devices import spare_bytes
+from wecolora.schedule import Key
+from wecolora.streams import Reading
 
-# Kept targets may take so much; where all do not fit, none is kept.
+# Kept targets may take so much of the host's memory; where all do not fit, none is kept.
 MEMORY_BYTES = 2 * 1024**3
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """A view's targets: a row of those of the batch that it was first seen in."""
+
+    batch: tuple[Tensor, ...]
+    row: int
+    fits: Reading
+
+
 class TargetCache:
-    """Targets by view, kept on the CPU in half precision.
+    """Targets by view, kept in half precision on the device that uses them.
 
     Whether a target is kept or computed again never changes what the student sees of it: each is rounded alike, so
     that a resumed run, whose cache is empty, ends with the same weights.
@@ -23,7 +35,8 @@ class TargetCache:
 
     def __init__(self, views: int) -> None:
         self.views = views
-        self._kept: dict[Key, tuple[Tensor, ...]] = {}
+        self._bytes: int | None = None
+        self._kept: dict[Key, _Kept] = {}
 
     def get(
         self, keys: Sequence[Key], device: torch.device, compute: Callable[[], tuple[Tensor, ...]]
@@ -38,28 +51,33 @@ class TargetCache:
         if not self.views:
             return tuple(target.float() for target in compute())
         kept = [self._kept.get(key) for key in keys]
-        if all(one is not None for one in kept):
-            columns = zip(*(one for one in kept if one is not None), strict=True)
-            return tuple(torch.stack(column).to(device).float() for column in columns)
-        targets = tuple(_rounded(target) for target in compute())
-        # Two bytes a number, as long as half precision's range holds it.
-        if self.views * sum(2 * target[0].numel() for target in targets) <= MEMORY_BYTES:
-            rows = zip(*(_packed(target.cpu()).unbind() for target in targets), strict=True)
-            # Cloned, or one kept row would hold its whole batch.
-            self._kept.update(
-                {key: tuple(t.clone() for t in row) for key, row in zip(keys, rows, strict=True)}
-            )
-        return targets
+        # Half precision's range may be too small for single features; then the teacher is asked again.
+        if all(one is not None and one.fits.get() for one in kept):
+            rows = [[target[one.row] for target in one.batch] for one in kept if one is not None]
+            return tuple(torch.stack(column).float() for column in zip(*rows, strict=True))
+        exact = tuple(target.float() for target in compute())
+        halves = tuple(target.half() for target in exact)
+        finite = [half.isfinite() for half in halves]
+        if self.views * sum(half[0].nbytes for half in halves) <= self._room(device):
+            new = [row for row, one in enumerate(kept) if one is None]
+            # Rows that are kept already would hold memory twice.
+            batch = halves if len(new) == len(keys) else tuple(half[new] for half in halves)
+            fits = Reading(torch.stack([each.all() for each in finite]).all())
+            self._kept.update({keys[row]: _Kept(batch, place, fits) for place, row in enumerate(new)})
+        return tuple(
+            torch.where(where, half.float(), full)
+            for where, half, full in zip(finite, halves, exact, strict=True)
+        )
 
+    def forget(self) -> bool:
+        """Give the memory back, and keep nothing more; returns whether there was any."""
+        held = bool(self._kept)
+        self._kept.clear()
+        self._bytes = 0
+        return held
 
-def _rounded(target: Tensor) -> Tensor:
-    """As half precision holds it, in float32; single features beyond its range stay as they are."""
-    exact = target.float()
-    half = exact.half().float()
-    return torch.where(half.isfinite(), half, exact)
-
-
-def _packed(rounded: Tensor) -> Tensor:
-    """The same numbers in half the memory, where that can hold them all."""
-    half = rounded.half()
-    return half if torch.equal(half.float(), rounded) else rounded
+    def _room(self, device: torch.device) -> int:
+        if self._bytes is None:
+            # A GPU asks the teacher again sooner than it fetches targets from the host.
+            self._bytes = spare_bytes(device) if device.type == "cuda" else MEMORY_BYTES
+        return self._bytes

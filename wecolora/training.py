@@ -4,22 +4,23 @@ import itertools
 import math
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
 
 from wecolora.devices import autocast, deterministic, is_out_of_memory
 from wecolora.errors import NonFiniteLoss, OutOfMemory
-from wecolora.images import AugmentedImages
-from wecolora.objectives import Key, Objective
+from wecolora.objectives import Objective
 from wecolora.ranks import Ranks
 from wecolora.recomputation import recomputed_blocks
-from wecolora.schedule import Schedule
+from wecolora.schedule import Key, Schedule
+from wecolora.streams import Reading, one_ahead
 from wecolora.targets import TargetCache
+from wecolora.views import AugmentedImages
 
 # The authors' code: AdamW with these moments. The paper names no optimiser.
 BETAS = (0.9, 0.95)
@@ -52,7 +53,6 @@ class Setting:
         device: of both models and the images.
         precision: ``fp32`` or ``bf16`` (autocast; weights and optimiser stay fp32).
         weight_decay: of AdamW, on matrices.
-        loader_processes: image loader processes; 0 loads in the training process.
         micro_batch: images that go through the networks at once, at most; None for a whole batch of the schedule.
         checkpoint_activations: see `recomputed_blocks`.
     """
@@ -60,27 +60,8 @@ class Setting:
     device: torch.device
     precision: str = "fp32"
     weight_decay: float = 0.05
-    loader_processes: int = 0
     micro_batch: int | None = None
     checkpoint_activations: bool = False
-
-
-class _MicroBatches(Sampler[list[Key]]):
-    """A rank's shares of the schedule's micro-batches from one step on, made as they are asked for."""
-
-    def __init__(self, schedule: Schedule, first_step: int, ranks: Ranks) -> None:
-        self.schedule = schedule
-        self.first_step = first_step
-        self.ranks = ranks
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        shares = map(self.ranks.share, self.schedule.micro_batches(self.first_step))
-        return filter(None, shares)
-
-
-def _as_it_is(views: Any) -> Any:
-    """What `AugmentedImages` gives for a whole micro-batch is collated already."""
-    return views
 
 
 class Trainer:
@@ -162,9 +143,13 @@ class Trainer:
             if setting.checkpoint_activations
             else nullcontext()
         )
-        with self.objective.attached(self.student, self.teacher), deterministic(setting.device), recomputed:
+        with (
+            self.objective.attached(self.student, self.teacher),
+            deterministic(setting.device),
+            recomputed,
+            closing(self._views()) as images,
+        ):
             batches = self.schedule.micro_batches(self.step)
-            images = self._views()
             while self.step < self.schedule.total_steps:
                 yield self._one_step(batches, images)
 
@@ -212,21 +197,13 @@ class Trainer:
         changed = self.optimizer.state if self.optimizer else {}
         return sum(parameter.numel() for parameter in self.trainable.values() if parameter in changed)
 
-    def _views(self) -> Iterator[Tensor]:
-        """Normalised views of every micro-batch on the device, from the next step on."""
-        batches = _MicroBatches(self.schedule, self.step, self.ranks)
-        if not self.setting.loader_processes:
-            return (self.images.batch(keys).to(self.setting.device) for keys in batches)
-        # Bytes are handed over, a quarter of what the networks read.
-        loader = DataLoader(
-            self.images,
-            batch_sampler=batches,
-            num_workers=self.setting.loader_processes,
-            pin_memory=self.setting.device.type == "cuda",
-            multiprocessing_context="fork",
-            collate_fn=_as_it_is,
-        )
-        return (self.images.normalised(views.to(self.setting.device, non_blocking=True)) for views in loader)
+    def _views(self) -> Generator[Tensor]:
+        """Normalised views of this rank's share of every micro-batch, from the next step on."""
+        device = self.setting.device
+        shares = filter(None, map(self.ranks.share, self.schedule.micro_batches(self.step)))
+        makers = (partial(self.images.batch, keys, device) for keys in shares)
+        # A processor makes views as fast alone as beside its own products.
+        return one_ahead(makers, device) if device.type == "cuda" else (make() for make in makers)
 
     def _one_step(self, batches: Iterator[list[Key]], images: Iterator[Tensor]) -> StepResult:
         assert self.optimizer is not None
@@ -237,8 +214,11 @@ class Trainer:
         sizes = self.schedule.step_sizes(self.step)
         # A share is empty where there are fewer images than ranks.
         shares = [keys for _ in sizes if (keys := self.ranks.share(next(batches)))]
-        total = self._gradients(shares, itertools.islice(images, len(shares)), sum(sizes))
-        loss = float(self.ranks.sum_gradients(list(self.trainable.values()), total))
+        reading = self._gradients(shares, itertools.islice(images, len(shares)), sum(sizes))
+        if self.ranks.size > 1:
+            total = self.ranks.sum_gradients(list(self.trainable.values()), reading.numbers)
+            reading = Reading(total)
+        loss = float(reading.get())
         if not math.isfinite(loss):
             raise NonFiniteLoss(self.step + 1, loss, learning_rate)
         self.optimizer.step()
@@ -250,8 +230,11 @@ class Trainer:
         self.speeds.append(speed)
         return StepResult(self.step, epoch, loss, learning_rate, speed)
 
-    def _gradients(self, shares: list[list[Key]], images: Iterator[Tensor], count: int) -> Tensor:
-        """Gradients of a step, in parts that memory holds; returns this rank's part of the loss.
+    def _gradients(self, shares: list[list[Key]], images: Iterator[Tensor], count: int) -> Reading:
+        """Gradients of a step, in parts that memory holds.
+
+        Returns this rank's part of the loss. It is read as it is before the last backward pass, so that a GPU still
+        has that to do while the host looks at the number and prepares what comes next.
 
         Args:
             shares: keys of the step's batches.
@@ -264,21 +247,23 @@ class Trainer:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                tried = min(self.micro_batch, max(map(len, shares)))
-                if tried == 1:
-                    raise OutOfMemory(str(self.setting.device), tried) from error
+                if not self._targets.forget():
+                    tried = min(self.micro_batch, max(map(len, shares)))
+                    if tried == 1:
+                        raise OutOfMemory(str(self.setting.device), tried) from error
+                    self.micro_batch = math.ceil(tried / 2)
             # Only here has the error let go of what the failed pass had computed.
-            self.micro_batch = math.ceil(tried / 2)
             if self.optimizer is not None:
                 self.optimizer.zero_grad(set_to_none=True)
             if self.setting.device.type == "cuda":
                 torch.cuda.empty_cache()
             for _ in images:  # those of this step that were not taken yet
                 pass
-            images = (self.images.batch(keys).to(self.setting.device) for keys in shares)
+            images = (self.images.batch(keys, self.setting.device) for keys in shares)
 
-    def _attempt(self, shares: list[list[Key]], images: Iterator[Tensor], count: int) -> Tensor:
+    def _attempt(self, shares: list[list[Key]], images: Iterator[Tensor], count: int) -> Reading:
         total = torch.zeros((), device=self.setting.device)
+        reading = Reading(total)
         for keys in shares:
             try:
                 views = next(images)
@@ -289,11 +274,15 @@ class Trainer:
                 raise OutOfMemory(str(self.setting.device), len(keys)) from error
             for number, part in enumerate(torch.split(views, self.micro_batch)):
                 own = keys[number * self.micro_batch :][: len(part)]
-                total += self._micro_batch(own, part, len(own) / count)
-        return total
+                # Weighted so that the step's gradient is the mean over its images.
+                loss = self._loss(own, part) * (len(own) / count)
+                total = total + loss.detach()
+                reading = Reading(total)
+                loss.backward()  # type: ignore[no-untyped-call]
+        return reading
 
-    def _micro_batch(self, keys: list[Key], images: Tensor, weight: float) -> Tensor:
-        """Gradients of a micro-batch, weighted so that the step's gradient is the mean over its images."""
+    def _loss(self, keys: list[Key], images: Tensor) -> Tensor:
+        """Mean loss of a micro-batch."""
         device = self.setting.device
 
         def ask_the_teacher() -> tuple[Tensor, ...]:
@@ -302,6 +291,4 @@ class Trainer:
 
         targets = self._targets.get(keys, device, ask_the_teacher)
         with autocast(device, self.setting.precision):
-            loss = self.objective.loss(images, keys, targets) * weight
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+            return self.objective.loss(images, keys, targets)

@@ -10,9 +10,10 @@ from wecolora.block_runner import BlockRunner, Ending
 from wecolora.block_search import linear_cka, search_blocks
 from wecolora.blocks import plan_blocks, select_blocks
 from wecolora.families import describe_model
-from wecolora.images import AugmentedImages, load_images
+from wecolora.images import load_images
 from wecolora.pooling import pool
 from wecolora.teachers import image_size_of, preprocessing_of
+from wecolora.views import AugmentedImages
 
 CPU = torch.device("cpu")
 

@@ -6,15 +6,12 @@ import tempfile
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from tests.wecolora.conftest import write_images
 from wecolora import errors
 from wecolora.decoded import DecodedImages, InFile
-from wecolora.images import AugmentedImages, PlainImages, Preprocessing, decode, find_images, load_images
-from wecolora.schedule import mix_seed
-from wecolora.torchvision_compat import v2
+from wecolora.images import PlainImages, Preprocessing, decode, find_images, load_images
 
 
 def test_images_are_found_in_subfolders_in_a_stable_order_and_hidden_ones_are_not(tmp_path):
@@ -134,49 +131,6 @@ def test_decoded_images_leave_no_file_behind(tmp_path, monkeypatch):
     loaded = load_images(write_images(tmp_path / "images", 2), 32)
     assert isinstance(loaded.places[0], InFile)
     assert list((tmp_path / "scratch").iterdir()) == []
-
-
-@pytest.mark.parametrize("size", [(64, 48), (40, 200), (600, 40), (33, 33)])
-@pytest.mark.parametrize("smallest_crop", [0.2, 1.0])
-def test_views_are_those_of_torchvisions_transforms(tmp_path, size, smallest_crop):
-    loaded = load_images(write_images(tmp_path, 2, size=size), 32, smallest_crop=smallest_crop)
-    preprocessing = Preprocessing(32)
-    views = AugmentedImages(loaded, preprocessing, seed=5, smallest_crop=smallest_crop)
-    theirs = v2.Compose(
-        [
-            v2.RandomResizedCrop(32, scale=(smallest_crop, 1.0), interpolation=preprocessing.filter),
-            v2.RandomHorizontalFlip(),
-            v2.PILToTensor(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(mean=list(preprocessing.mean), std=list(preprocessing.std)),
-        ]
-    )
-    keys = [(view, index) for view in range(6) for index in range(2)]
-    batch = views.batch(keys)
-    for key, view in zip(keys, batch, strict=True):
-        torch.manual_seed(mix_seed(5, *key))
-        assert torch.equal(view, theirs(loaded.image(key[1])))
-        assert torch.equal(view, views[key])
-
-
-def test_a_loader_process_hands_over_the_same_views_as_bytes(tmp_path):
-    views = AugmentedImages(load_images(write_images(tmp_path, 3), 32), Preprocessing(32), seed=0)
-    keys = [(0, 2), (1, 0)]
-    bytes_of_views = views.__getitems__(keys)
-    assert bytes_of_views.dtype is torch.uint8
-    assert torch.equal(views.normalised(bytes_of_views), views.batch(keys))
-
-
-def test_a_view_depends_on_seed_epoch_and_image_alone(tmp_path):
-    loaded = load_images(write_images(tmp_path, 4), 32)
-    views = AugmentedImages(loaded, Preprocessing(32), seed=5)
-    torch.manual_seed(1)
-    first = views[(0, 2)]
-    torch.manual_seed(2)
-    assert torch.equal(first, views[(0, 2)])
-    assert not torch.equal(first, views[(1, 2)])
-    assert not torch.equal(first, AugmentedImages(loaded, Preprocessing(32), seed=6)[(0, 2)])
-    assert first.shape == (3, 32, 32)
 
 
 def test_the_teachers_own_mean_and_std_are_used(tmp_path):

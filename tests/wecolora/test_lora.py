@@ -101,10 +101,11 @@ def test_a_rank_above_the_smallest_side_is_refused_with_the_range(teacher, rank)
 
 def test_frozen_weights_do_not_change_by_a_bit_in_training(teacher, tmp_path):
     from wecolora.config import DistillConfig
-    from wecolora.images import AugmentedImages, Preprocessing, load_images
+    from wecolora.images import Preprocessing, load_images
     from wecolora.objectives import TokenObjective
     from wecolora.schedule import Schedule
     from wecolora.training import Setting, Trainer
+    from wecolora.views import AugmentedImages
 
     student = add_lora(copy_weights(teacher, [1, 3, 5]), 8)
     frozen = {name: p.clone() for name, p in student.named_parameters() if not p.requires_grad}

@@ -65,6 +65,28 @@ def test_memory_that_does_not_suffice_halves_the_parts_and_not_the_student(
     same(result.student, whole.student)
 
 
+def test_targets_are_given_up_before_batches_are_taken_apart(teacher, images, monkeypatch):
+    settings = {**SETTINGS, "views": 1, "epochs": 3}
+    whole = wecolora.distill(teacher, images, **settings)
+    loss, seen, asked = TokenObjective.loss, [], []
+    teacher.blocks[0].register_forward_pre_hook(lambda _module, inputs: asked.append(len(inputs[0])))
+
+    def short_of_memory_once(self, views, keys, targets):
+        seen.append(len(views))
+        if len(seen) == 5:  # in the second epoch
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return loss(self, views, keys, targets)
+
+    monkeypatch.setattr(TokenObjective, "loss", short_of_memory_once)
+    result = wecolora.distill(teacher, images, **settings)
+    assert result.report["training"]["micro_batch"] == 8
+    assert seen == [8, 8, 4, 8, 8, 8, 4, 8, 8, 4]
+    batches = [size for size in asked if size in (8, 4)]  # others ask it of single images
+    assert batches == [8, 8, 4, 8, 4, 8, 8, 4], "the teacher was asked again from there on"
+    for name, tensor in whole.student.state_dict().items():
+        assert torch.equal(result.student.state_dict()[name], tensor)
+
+
 def test_memory_for_not_even_one_image_is_said(teacher, images, monkeypatch):
     def never(*_):
         raise torch.OutOfMemoryError("CUDA out of memory.")
@@ -79,7 +101,7 @@ def test_memory_for_the_views_of_a_batch_is_said_at_once(teacher, images, monkey
     def fail(*_):
         raise MemoryError("Unable to allocate 2.34 GiB for an array")
 
-    monkeypatch.setattr("wecolora.images.AugmentedImages.batch", fail)
+    monkeypatch.setattr("wecolora.views.AugmentedImages.batch", fail)
     with pytest.raises(errors.OutOfMemory, match="batch") as raised:
         wecolora.distill(teacher, images, **SETTINGS)
     assert raised.value.batch_size == 8

@@ -34,7 +34,7 @@ def test_the_loss_is_the_plain_ones_for_fifty_steps(tmp_path, device, rank, way,
 
     engine = [result.loss for result in make_trainer(plan).steps()]
     losses = [
-        plain.step(plan.views.batch(keys), plan.schedule.learning_rate(step))
+        plain.step(plan.views.batch(keys, torch.device(device)), plan.schedule.learning_rate(step))
         for step, keys in enumerate(plan.schedule.micro_batches(0))
     ]
 

@@ -10,9 +10,9 @@ from torch import nn
 from wecolora.closed_form import BlockFit, reached
 from wecolora.config import DistillConfig, Initialisation, load_line
 from wecolora.export import export_student
-from wecolora.images import AugmentedImages
 from wecolora.layouts import Layout
 from wecolora.objectives import Objective
+from wecolora.views import AugmentedImages
 
 
 @dataclass(frozen=True)

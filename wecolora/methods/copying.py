@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from wecolora.blocks import copy_weights
-from wecolora.closed_form import BlockFit, refit_blocks
+from wecolora.closed_form import TOKEN_BYTES, BlockFit, refit_blocks
 from wecolora.config import AdaptedMatrices, Initialisation, LoraInit, Method
 from wecolora.directions import input_directions
 from wecolora.errors import UnsupportedArchitecture
@@ -20,8 +20,6 @@ from wecolora.objectives import TokenObjective
 from wecolora.residual_refit import check_refittable, refit_residual_blocks
 from wecolora.resnets import measure_batch_norms
 
-# Tokens kept at once while blocks are refitted: those of the teacher and those of the student, float32.
-_REFIT_BYTES = 2 * 1024**3
 _REFIT_BATCH = 64
 
 
@@ -92,12 +90,13 @@ def views_by_image(context: Context, views: int) -> Iterator[Tensor]:
     images = context.images
     first = images[(0, 0)]
     largest = _largest_output(context.teacher, first.to(context.device))
-    most = max(1, _REFIT_BYTES // (2 * 4 * largest * views))
+    most = max(1, TOKEN_BYTES // (2 * 4 * largest * views))
     chunk = max(1, _REFIT_BATCH // views)
     count = min(len(images), most)
     for start in range(0, count, chunk):
         stop = min(start + chunk, count)
-        yield images.batch([(view, index) for index in range(start, stop) for view in range(views)])
+        keys = [(view, index) for index in range(start, stop) for view in range(views)]
+        yield images.batch(keys, context.device)
 
 
 def _largest_output(model: nn.Module, image: Tensor) -> int:

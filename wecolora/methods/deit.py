@@ -20,8 +20,9 @@ from wecolora.errors import MethodDoesNotFit
 from wecolora.methods.base import Context, Preparation
 from wecolora.methods.prototypes import Prototypes, count_clusters, find_prototypes, teacher_features
 from wecolora.methods.random_student import build_random
-from wecolora.objectives import Key, Objective
+from wecolora.objectives import Objective
 from wecolora.pooling import classes_of, pool
+from wecolora.schedule import Key
 from wecolora.torchvision_compat import timm
 
 # DeiT, Section 4: temperature and weight of the soft loss; the hard loss weighs both heads alike.

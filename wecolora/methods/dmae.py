@@ -24,7 +24,8 @@ from wecolora.methods.masking import (
     normalise_patches,
 )
 from wecolora.methods.random_student import build_random
-from wecolora.objectives import Key, Objective
+from wecolora.objectives import Objective
+from wecolora.schedule import Key
 from wecolora.teachers import image_size_of
 from wecolora.torchvision_compat import timm
 

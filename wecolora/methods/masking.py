@@ -11,8 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from wecolora.objectives import Key
-from wecolora.schedule import mix_seed
+from wecolora.schedule import Key, mix_seed
 from wecolora.torchvision_compat import timm
 
 # MAE's decoder for a ViT-B: 8 blocks, 512 wide where the encoder is 768, 16 heads of 32.

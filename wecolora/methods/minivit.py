@@ -23,8 +23,9 @@ from wecolora.blocks import copy_weights
 from wecolora.errors import MethodDoesNotFit
 from wecolora.methods.base import Context, Preparation
 from wecolora.methods.multiplexing import export_multiplexed, multiplex
-from wecolora.objectives import Key, Objective
+from wecolora.objectives import Objective
 from wecolora.pooling import classes_of
+from wecolora.schedule import Key
 from wecolora.students import student_line
 from wecolora.torchvision_compat import timm
 

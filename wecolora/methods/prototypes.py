@@ -14,9 +14,10 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from wecolora.errors import TooFewImagesToCluster
-from wecolora.images import AugmentedImages, PlainImages
+from wecolora.images import PlainImages
 from wecolora.pooling import pool
 from wecolora.teachers import preprocessing_of
+from wecolora.views import AugmentedImages
 
 _IMAGES_PER_CLUSTER = 10
 _MOST_CLUSTERS = 1000  # as many as ImageNet, which the paper distils on, has classes
