@@ -19,6 +19,8 @@ SMALL_MICRO_BATCH: Final = 8
 """With fewer images at once a GPU idles."""
 WEIGHT_BYTES: Final = 4
 """Parameters stay in float32, whatever the arithmetic."""
+CONVERTED_BYTES: Final = 2
+"""Where the arithmetic is bf16, the teacher's are kept in it as well."""
 TRAINED_BYTES: Final = 12
 """A gradient and AdamW's two moments."""
 PRODUCT_BYTES: Final = 8
@@ -45,6 +47,8 @@ def needed_bytes(options: JobOptions, network: KnownNetwork, kept: Sequence[int]
     trained = trained_parameters(options, student)
     pairs = trained or 0
     weights = WEIGHT_BYTES * (teacher.parameters + student.parameters + pairs)
+    if options.precision != "fp32":
+        weights += CONVERTED_BYTES * teacher.parameters
     products = PRODUCT_BYTES * student.parameters if pairs else 0
     steps = TRAINED_BYTES * (student.parameters if trained is None else trained)
     micro_batch = min(options.micro_batch or SMALL_MICRO_BATCH, options.batch_size or SMALL_MICRO_BATCH)

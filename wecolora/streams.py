@@ -1,7 +1,4 @@
-"""What host and GPU do at the same time: batches made ahead, and numbers read without holding the GPU up.
-
-On a processor there is nothing to overlap: a number is there at once, and batches come when they are asked for.
-"""
+"""What is done at the same time: batches made while networks compute, and numbers read without holding a GPU up."""
 
 import itertools
 from collections.abc import Callable, Generator, Iterable

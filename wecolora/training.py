@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from wecolora.devices import autocast, deterministic, is_out_of_memory
 from wecolora.errors import NonFiniteLoss, OutOfMemory
+from wecolora.frozen_matrices import FrozenMatrices
 from wecolora.objectives import Objective
 from wecolora.ranks import Ranks
 from wecolora.recomputation import recomputed_blocks
@@ -110,6 +111,7 @@ class Trainer:
         self.speeds: list[float] = []
         self.trainable = {name: p for name, p in student.named_parameters() if p.requires_grad}
         self.trainable |= {f"objective.{name}": p for name, p in objective.named_parameters()}
+        self._teachers_matrices = FrozenMatrices(self.teacher)
         self._targets = TargetCache(len(images) * schedule.views if schedule.views else 0)
         self.optimizer = self._make_optimizer() if self.trainable else None
 
@@ -201,9 +203,7 @@ class Trainer:
         """Normalised views of this rank's share of every micro-batch, from the next step on."""
         device = self.setting.device
         shares = filter(None, map(self.ranks.share, self.schedule.micro_batches(self.step)))
-        makers = (partial(self.images.batch, keys, device) for keys in shares)
-        # A processor makes views as fast alone as beside its own products.
-        return one_ahead(makers, device) if device.type == "cuda" else (make() for make in makers)
+        return one_ahead((partial(self.images.batch, keys, device) for keys in shares), device)
 
     def _one_step(self, batches: Iterator[list[Key]], images: Iterator[Tensor]) -> StepResult:
         assert self.optimizer is not None
@@ -283,12 +283,13 @@ class Trainer:
 
     def _loss(self, keys: list[Key], images: Tensor) -> Tensor:
         """Mean loss of a micro-batch."""
-        device = self.setting.device
+        device, precision = self.setting.device, self.setting.precision
 
         def ask_the_teacher() -> tuple[Tensor, ...]:
-            with torch.no_grad(), autocast(device, self.setting.precision):
+            matrices = self._teachers_matrices.in_bf16() if precision == "bf16" else nullcontext()
+            with torch.no_grad(), autocast(device, precision), matrices:
                 return self.objective.targets(images, keys)
 
         targets = self._targets.get(keys, device, ask_the_teacher)
-        with autocast(device, self.setting.precision):
+        with autocast(device, precision):
             return self.objective.loss(images, keys, targets)
