@@ -1,6 +1,7 @@
 """What is done at the same time: batches made while networks compute, and numbers read without holding a GPU up."""
 
 import itertools
+import math
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -34,37 +35,53 @@ class Reading:
         return self._read
 
 
-def one_ahead(makers: Iterable[Callable[[], Tensor]], device: torch.device) -> Generator[Tensor]:
-    """Tensors, each made by a thread of its own while the one before is in use.
+def one_ahead(
+    makers: Iterable[Callable[[], tuple[Tensor, ...]]], device: torch.device
+) -> Generator[tuple[Tensor, ...]]:
+    """Tensors, each group made by a thread of its own while the one before is in use.
 
-    On a GPU they are made on a stream of their own, so that neither copying nor computing them waits for the networks.
+    On a GPU they are made on a stream of their own, so that neither copying nor computing them waits for the networks;
+    on a processor with half of torch's threads.
 
     Args:
-        makers: of one tensor each.
+        makers: of one group each.
         device: that they lie on.
     """
     stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
-    def make(maker: Callable[[], Tensor]) -> tuple[Tensor, torch.cuda.Event | None]:
+    def make(maker: Callable[[], tuple[Tensor, ...]]) -> tuple[tuple[Tensor, ...], torch.cuda.Event | None]:
         with torch.cuda.stream(stream):  # does nothing without a stream
             return maker(), None if stream is None else stream.record_event()
 
     left = iter(makers)
     with ThreadPoolExecutor(1) as thread:
+        _share_cores_with(thread)
         coming = [(maker, thread.submit(make, maker)) for maker in itertools.islice(left, 1)]
         while coming:
             maker, made = coming.pop()
             try:
-                tensor, done = made.result()
+                tensors, done = made.result()
             except torch.OutOfMemoryError:
                 # There was no room beside what the networks keep for a backward pass; now that is over.
                 torch.cuda.empty_cache()
-                tensor, done = make(maker)
+                tensors, done = make(maker)
             coming = [(maker, thread.submit(make, maker)) for maker in itertools.islice(left, 1)]
             if done is not None:
                 current = torch.cuda.current_stream(device)
                 current.wait_event(done)
-                tensor.record_stream(
-                    current
-                )  # its memory is not the other stream's again before this one is done
-            yield tensor
+                for tensor in tensors:
+                    # Its memory is not the other stream's again before this one is done.
+                    tensor.record_stream(current)
+            yield tensors
+
+
+def _share_cores_with(thread: ThreadPoolExecutor) -> None:
+    """Let one thread's products take half as many cores as this one's, so that the two do not crowd each other out."""
+    threads = torch.get_num_threads()
+
+    def take_half() -> None:
+        torch.get_num_threads()  # a thread's first question sets its number to everybody's
+        torch.set_num_threads(math.ceil(threads / 2))
+
+    thread.submit(take_half).result()
+    torch.set_num_threads(threads)  # MKL has one number for all

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, nullcontext
@@ -25,6 +26,9 @@ from wecolora.views import AugmentedImages
 
 # The authors' code: AdamW with these moments. The paper names no optimiser.
 BETAS = (0.9, 0.95)
+
+Prepared = tuple[Tensor, ...]
+"""A micro-batch's views, [B, 3, S, S], and what the teacher says of them where it was asked already."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ class Trainer:
         self.trainable = {name: p for name, p in student.named_parameters() if p.requires_grad}
         self.trainable |= {f"objective.{name}": p for name, p in objective.named_parameters()}
         self._teachers_matrices = FrozenMatrices(self.teacher)
+        self._asking = threading.Lock()
         self._targets = TargetCache(len(images) * schedule.views if schedule.views else 0)
         self.optimizer = self._make_optimizer() if self.trainable else None
 
@@ -149,11 +154,11 @@ class Trainer:
             self.objective.attached(self.student, self.teacher),
             deterministic(setting.device),
             recomputed,
-            closing(self._views()) as images,
+            closing(self._prepared()) as prepared,
         ):
             batches = self.schedule.micro_batches(self.step)
             while self.step < self.schedule.total_steps:
-                yield self._one_step(batches, images)
+                yield self._one_step(batches, prepared)
 
     def state(self) -> dict[str, Tensor]:
         """Trainable and computed tensors, AdamW's moments and the history, by name, on the CPU."""
@@ -199,13 +204,28 @@ class Trainer:
         changed = self.optimizer.state if self.optimizer else {}
         return sum(parameter.numel() for parameter in self.trainable.values() if parameter in changed)
 
-    def _views(self) -> Generator[Tensor]:
-        """Normalised views of this rank's share of every micro-batch, from the next step on."""
-        device = self.setting.device
+    def _prepared(self) -> Generator[Prepared]:
+        """This rank's share of every micro-batch, from the next step on."""
         shares = filter(None, map(self.ranks.share, self.schedule.micro_batches(self.step)))
-        return one_ahead((partial(self.images.batch, keys, device) for keys in shares), device)
+        return one_ahead((partial(self._prepare, keys) for keys in shares), self.setting.device)
 
-    def _one_step(self, batches: Iterator[list[Key]], images: Iterator[Tensor]) -> StepResult:
+    def _prepare(self, keys: list[Key]) -> Prepared:
+        """Normalised views and, on a processor, targets: student and teacher at once leave fewer of its cores waiting.
+
+        A GPU is busy with one of them, and has no room to spare.
+        """
+        device = self.setting.device
+        views = self.images.batch(keys, device)
+        if device.type != "cpu":
+            return (views,)
+        try:
+            return views, *self._ask_the_teacher(keys, views)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return (views,)
+
+    def _one_step(self, batches: Iterator[list[Key]], prepared: Iterator[Prepared]) -> StepResult:
         assert self.optimizer is not None
         started = time.perf_counter()
         learning_rate = self.schedule.learning_rate(self.step)
@@ -214,7 +234,7 @@ class Trainer:
         sizes = self.schedule.step_sizes(self.step)
         # A share is empty where there are fewer images than ranks.
         shares = [keys for _ in sizes if (keys := self.ranks.share(next(batches)))]
-        reading = self._gradients(shares, itertools.islice(images, len(shares)), sum(sizes))
+        reading = self._gradients(shares, itertools.islice(prepared, len(shares)), sum(sizes))
         if self.ranks.size > 1:
             total = self.ranks.sum_gradients(list(self.trainable.values()), reading.numbers)
             reading = Reading(total)
@@ -230,7 +250,7 @@ class Trainer:
         self.speeds.append(speed)
         return StepResult(self.step, epoch, loss, learning_rate, speed)
 
-    def _gradients(self, shares: list[list[Key]], images: Iterator[Tensor], count: int) -> Reading:
+    def _gradients(self, shares: list[list[Key]], prepared: Iterator[Prepared], count: int) -> Reading:
         """Gradients of a step, in parts that memory holds.
 
         Returns this rank's part of the loss. It is read as it is before the last backward pass, so that a GPU still
@@ -238,16 +258,16 @@ class Trainer:
 
         Args:
             shares: keys of the step's batches.
-            images: their views.
+            prepared: the same, see `_prepare`.
             count: images of the step, of all ranks.
         """
         while True:
             try:
-                return self._attempt(shares, images, count)
+                return self._attempt(shares, prepared, count)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if not self._targets.forget():
+                if not self._forget_targets():
                     tried = min(self.micro_batch, max(map(len, shares)))
                     if tried == 1:
                         raise OutOfMemory(str(self.setting.device), tried) from error
@@ -257,39 +277,59 @@ class Trainer:
                 self.optimizer.zero_grad(set_to_none=True)
             if self.setting.device.type == "cuda":
                 torch.cuda.empty_cache()
-            for _ in images:  # those of this step that were not taken yet
+            for _ in prepared:  # those of this step that were not taken yet
                 pass
-            images = (self.images.batch(keys, self.setting.device) for keys in shares)
+            prepared = ((self.images.batch(keys, self.setting.device),) for keys in shares)
 
-    def _attempt(self, shares: list[list[Key]], images: Iterator[Tensor], count: int) -> Reading:
+    def _attempt(self, shares: list[list[Key]], prepared: Iterator[Prepared], count: int) -> Reading:
         total = torch.zeros((), device=self.setting.device)
         reading = Reading(total)
         for keys in shares:
             try:
-                views = next(images)
+                batch = next(prepared)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 # Smaller parts are no help: the views of a batch are made together.
                 raise OutOfMemory(str(self.setting.device), len(keys)) from error
-            for number, part in enumerate(torch.split(views, self.micro_batch)):
-                own = keys[number * self.micro_batch :][: len(part)]
+            for own, (views, *targets) in _parts(self.micro_batch, keys, batch):
                 # Weighted so that the step's gradient is the mean over its images.
-                loss = self._loss(own, part) * (len(own) / count)
+                loss = self._loss(own, views, tuple(targets)) * (len(own) / count)
                 total = total + loss.detach()
                 reading = Reading(total)
                 loss.backward()  # type: ignore[no-untyped-call]
         return reading
 
-    def _loss(self, keys: list[Key], images: Tensor) -> Tensor:
-        """Mean loss of a micro-batch."""
+    def _loss(self, keys: list[Key], images: Tensor, targets: tuple[Tensor, ...]) -> Tensor:
+        """Mean loss of a micro-batch; without targets the teacher is asked here."""
+        targets = targets or self._ask_the_teacher(keys, images)
+        with autocast(self.setting.device, self.setting.precision):
+            return self.objective.loss(images, keys, targets)
+
+    def _ask_the_teacher(self, keys: list[Key], images: Tensor) -> tuple[Tensor, ...]:
+        """Targets, first dimension B, of as many views at once as go through the student."""
         device, precision = self.setting.device, self.setting.precision
 
-        def ask_the_teacher() -> tuple[Tensor, ...]:
+        def ask(own: list[Key], views: Tensor) -> tuple[Tensor, ...]:
             matrices = self._teachers_matrices.in_bf16() if precision == "bf16" else nullcontext()
             with torch.no_grad(), autocast(device, precision), matrices:
-                return self.objective.targets(images, keys)
+                return self.objective.targets(views, own)
 
-        targets = self._targets.get(keys, device, ask_the_teacher)
-        with autocast(device, precision):
-            return self.objective.loss(images, keys, targets)
+        # One at a time: where memory was short a step asks for itself, while the next one's batch is being prepared.
+        with self._asking:
+            answers = [
+                self._targets.get(own, device, partial(ask, own, views))
+                for own, (views,) in _parts(self.micro_batch, keys, (images,))
+            ]
+        return answers[0] if len(answers) == 1 else tuple(map(torch.cat, zip(*answers, strict=True)))
+
+    def _forget_targets(self) -> bool:
+        with self._asking:
+            return self._targets.forget()
+
+
+def _parts(most: int, keys: list[Key], tensors: Sequence[Tensor]) -> Iterator[tuple[list[Key], list[Tensor]]]:
+    """A batch and what belongs to its views, so many of them at a time."""
+    for start in range(0, len(keys), most):
+        end = start + most
+        yield keys[start:end], [tensor[start:end] for tensor in tensors]

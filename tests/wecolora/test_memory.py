@@ -1,5 +1,7 @@
 """A run within the memory that there is: smaller parts of a batch, blocks computed twice; the student is the same."""
 
+import threading
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from wecolora import errors
 from wecolora.devices import autocast
 from wecolora.objectives import TokenObjective
 from wecolora.recomputation import recomputed_blocks
+from wecolora.training import Trainer
 
 SETTINGS = {"recipe": "paper", "lora_rank": 8, "batch_size": 8, "epochs": 2, "device": "cpu"}
 
@@ -82,9 +85,42 @@ def test_targets_are_given_up_before_batches_are_taken_apart(teacher, images, mo
     assert result.report["training"]["micro_batch"] == 8
     assert seen == [8, 8, 4, 8, 8, 8, 4, 8, 8, 4]
     batches = [size for size in asked if size in (8, 4)]  # others ask it of single images
-    assert batches == [8, 8, 4, 8, 4, 8, 8, 4], "the teacher was asked again from there on"
+    assert batches[:3] == [8, 8, 4]
+    # The last batch of the second epoch may have been prepared before, or meanwhile.
+    assert sorted(batches[3:]) in ([4, 4, 8, 8, 8], [4, 8, 8, 8]), "it was asked again from there on"
     for name, tensor in whole.student.state_dict().items():
         assert torch.equal(result.student.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize("views", [None, 1])
+def test_a_teacher_that_is_asked_ahead_says_the_same(teacher, images, monkeypatch, views):
+    settings = {**SETTINGS, "micro_batch": 3} | ({} if views is None else {"views": views})
+    askers, targets = [], TokenObjective.targets
+
+    def noted(self, images, keys):
+        askers.append((threading.current_thread() is threading.main_thread(), len(keys)))
+        return targets(self, images, keys)
+
+    monkeypatch.setattr(TokenObjective, "targets", noted)
+    ahead = wecolora.distill(teacher, images, **settings)
+    sizes = [3, 3, 2, 3, 3, 2, 3, 1]
+    assert askers == [(False, size) for size in (sizes if views else 2 * sizes)]
+
+    askers.clear()
+    monkeypatch.setattr(Trainer, "_ask_the_teacher", _only_in_the_main_thread(Trainer._ask_the_teacher))
+    in_place = wecolora.distill(teacher, images, **settings)
+    assert askers == [(True, size) for size in (sizes if views else 2 * sizes)]
+    for name, tensor in in_place.student.state_dict().items():
+        assert torch.equal(ahead.student.state_dict()[name], tensor), name
+
+
+def _only_in_the_main_thread(ask):
+    def elsewhere_memory_is_short(self, keys, images):
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+        return ask(self, keys, images)
+
+    return elsewhere_memory_is_short
 
 
 def test_memory_for_not_even_one_image_is_said(teacher, images, monkeypatch):
