@@ -17,6 +17,7 @@ from wecolora.errors import ExportFailed, InvalidCheckpoint, UnsupportedArchitec
 from wecolora.families import describe_model
 from wecolora.lora import DoRALayer, LoRALayer, Pairs, adapter_state, add_lora, lora_layers
 from wecolora.torchvision_compat import timm
+from wecolora.undrawn import UndrawnWeights
 
 _ADAPTER = "wecolora_adapter"
 
@@ -36,7 +37,7 @@ def check_buildable(student: nn.Module) -> None:
             layout.architecture, f"it was built with an argument that config.json cannot hold ({error})"
         ) from error
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), UndrawnWeights():
             rebuilt = timm.create_model(layout.architecture, **arguments)
     except (TypeError, RuntimeError, AssertionError, ValueError) as error:
         raise UnsupportedArchitecture(
@@ -94,7 +95,8 @@ def export_student(student: nn.Module, folder: Path, provenance: Mapping[str, ob
 
 def _check_loads_back(student: nn.Module, folder: Path) -> None:
     try:
-        loaded = timm.create_model(f"local-dir:{folder}", pretrained=True)
+        with UndrawnWeights():
+            loaded = timm.create_model(f"local-dir:{folder}", pretrained=True)
     except (RuntimeError, TypeError, KeyError, AssertionError) as error:
         raise ExportFailed(str(folder), str(error)) from error
     theirs = loaded.state_dict()

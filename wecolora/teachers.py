@@ -28,6 +28,7 @@ from wecolora.errors import (
 from wecolora.families import check_tokens, describe_model
 from wecolora.images import Preprocessing
 from wecolora.torchvision_compat import timm
+from wecolora.undrawn import UndrawnWeights
 
 
 @dataclass(frozen=True)
@@ -233,9 +234,10 @@ def _build(
     """timm.create_model with the image size that was asked for, its errors turned into ours."""
     if spec.image_size is not None:
         arguments.setdefault("img_size", spec.image_size)
+    undrawn = pretrained or empty  # its weights are loaded, or it has none
 
     def create(**arguments: Any) -> nn.Module:
-        with torch.device("meta") if empty else nullcontext():
+        with torch.device("meta") if empty else nullcontext(), UndrawnWeights() if undrawn else nullcontext():
             model: nn.Module = timm.create_model(name, pretrained=pretrained and not empty, **arguments)
         return model
 

@@ -29,6 +29,33 @@ def test_a_folder_loads_frozen_in_fp32_and_eval_mode(teacher, teacher_folder):
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
 
 
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "vit_tiny_patch16_224",
+        "beit_base_patch16_224",
+        "eva02_tiny_patch14_224",
+        "vit_small_patch16_dinov3",
+        "resnet18",
+    ],
+)
+def test_what_no_file_holds_is_as_timm_builds_it_and_nothing_is_drawn(architecture, tmp_path):
+    size = {} if architecture == "resnet18" else {"img_size": 64 if "16" in architecture else 56}
+    small = {} if architecture == "resnet18" else {"depth": 2}
+    built = timm.create_model(architecture, **size, **small).eval()
+    timm.models.save_for_hf(built, str(tmp_path), model_args={**size, **small}, safe_serialization=True)
+    state = torch.get_rng_state()
+    loaded = load_teacher(tmp_path)
+    assert torch.equal(torch.get_rng_state(), state)
+    names = [name for name, _ in built.named_buffers()]
+    assert names == [name for name, _ in loaded.named_buffers()]
+    for (name, ours), (_, theirs) in zip(loaded.named_buffers(), built.named_buffers(), strict=True):
+        assert torch.equal(ours, theirs), name
+    images = torch.randn(2, 3, *2 * [size.get("img_size", 64)])
+    with torch.no_grad():
+        assert torch.equal(loaded.forward_features(images), built.forward_features(images))
+
+
 def test_input_size_classes_and_precision_are_read_off_a_bare_file(dinov2):
     loaded = load_teacher(TeacherSpec(str(dinov2), "vit_small_patch14_dinov2"))
     assert image_size_of(loaded) == 56
