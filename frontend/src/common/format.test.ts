@@ -1,5 +1,12 @@
 import { expect, test } from "vitest";
-import { formatAge, formatBytes, formatNumber, formatSeconds, secondsBetween } from "./format";
+import {
+  formatAge,
+  formatBytes,
+  formatNumber,
+  formatParameters,
+  formatSeconds,
+  secondsBetween,
+} from "./format";
 
 test.each([
   [0, "0 bytes"],
@@ -19,6 +26,15 @@ test.each([
   [Number.POSITIVE_INFINITY, "–"],
 ])("%s seconds are %s", (seconds, text) => {
   expect(formatSeconds(seconds)).toBe(text);
+});
+
+test.each([
+  [21_487_872, "21.5M"],
+  [240_000, "240K"],
+  [1_136_000_000, "1.14B"],
+  [null, "–"],
+])("%s parameters are %s", (parameters, text) => {
+  expect(formatParameters(parameters)).toBe(text);
 });
 
 test("small learning rates keep their digits", () => {
