@@ -56,15 +56,22 @@ def run_chromium() -> Iterator[Browser]:
             browser.close()
 
 
-def calmest(measure: Callable[[], float], limit: float, tries: int = 3) -> float:
-    """The first figure below a limit, else the least of some: other work on the machine disturbs now and then.
+def longest_task_ms(page: Page, act: Callable[[], None]) -> float:
+    """Milliseconds of processor time that the page's main thread spent in its longest task while something was done.
 
-    A page that is slow is so every time.
+    By the clock a task is as long as other work on the machine makes it.
     """
-    figures: list[float] = []
-    while len(figures) < tries and min(figures, default=limit) >= limit:
-        figures.append(measure())
-    return min(figures)
+    browser = page.context.browser
+    assert browser is not None
+    browser.start_tracing(page=page, categories=["disabled-by-default-devtools.timeline"])
+    try:
+        act()
+    finally:
+        events = json.loads(browser.stop_tracing())["traceEvents"]
+    named = [event for event in events if event["name"] == "thread_name"]
+    main = {(each["pid"], each["tid"]) for each in named if each["args"]["name"] == "CrRendererMain"}
+    tasks = [each for each in events if each["name"] == "RunTask" and (each["pid"], each["tid"]) in main]
+    return max(each["tdur"] for each in tasks if "tdur" in each) / 1000
 
 
 class Tab:
